@@ -1,0 +1,42 @@
+//! The lane under test, in a process of its own: the real ledger, the real adapters, one lane of files.
+
+use cutover::{
+    engine::{Reporter, Signals, StepContext},
+    ledger::Ledger,
+    migrate::files::{self, VerifyLevel},
+    model::{RunId, StepId},
+    plan, wiring,
+};
+use std::{path::Path, sync::Arc};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+/// Copies, and compares once more if asked.
+pub(crate) fn copy(folder: &str, verify: bool) {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let folder = Path::new(folder);
+        let plan = Arc::new(plan::load(&folder.join("cutover.toml")).unwrap_or_else(|problems| panic!("{problems}")));
+        let run = folder.join("run");
+        std::fs::create_dir_all(&run).expect("a folder");
+        let ledger = Ledger::open(&run).await.expect("a ledger");
+        let (signals, _gate) = Signals::new(CancellationToken::new());
+        let (to, mut from) = mpsc::channel(64);
+        tokio::spawn(async move { while from.recv().await.is_some() {} });
+        let cx = StepContext {
+            ports: wiring::ports(&plan).expect("ports"),
+            plan: Arc::clone(&plan),
+            work: ledger.work(&RunId::new("bench")),
+            signals,
+            report: Reporter::new(StepId::new("data_migration/files-content"), to),
+            folder: run,
+        };
+        let dataset = &plan.datasets[0];
+        files::copy(&cx, dataset).await.expect("all copied");
+        if verify {
+            let found = files::verify(&cx, dataset, VerifyLevel::Checksum).await.expect("compared");
+            assert!(found.is_same(), "{}", found.summary());
+        }
+        ledger.close().await;
+    });
+}

@@ -1,0 +1,87 @@
+//! What came back, and which fault it is if it is not what was wanted.
+
+use crate::{
+    error::{Fault, FaultKind, Result},
+    model::{Timestamp, text},
+};
+use bytes::Bytes;
+use reqwest::{
+    StatusCode,
+    header::{DATE, HeaderMap, RETRY_AFTER},
+};
+use secrecy::{ExposeSecret, SecretString};
+use std::time::Duration;
+
+/// A whole answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(crate) body: Bytes,
+    /// From the first byte sent to the last byte read.
+    pub(crate) took: Duration,
+    pub(super) secrets: Vec<SecretString>,
+}
+
+impl Answer {
+    /// The answer itself if its status is 2xx.
+    pub(crate) fn success(self, doing: &str) -> Result<Self> {
+        if self.status.is_success() { Ok(self) } else { Err(self.refusal(doing)) }
+    }
+
+    /// The answer as a JSON document.
+    pub(crate) fn json(&self, doing: &str) -> Result<serde_json::Value> {
+        serde_json::from_slice(&self.body).map_err(|error| {
+            Fault::new(FaultKind::Garbage, doing).detail(format!("no JSON ({error}) but: {}", self.excerpt()))
+        })
+    }
+
+    /// The fault that this status stands for.
+    pub(crate) fn refusal(&self, doing: &str) -> Fault {
+        let wait = self.retry_after();
+        let kind = match self.status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => FaultKind::Unauthorized,
+            StatusCode::NOT_FOUND | StatusCode::GONE => FaultKind::NotFound,
+            StatusCode::REQUEST_TIMEOUT => FaultKind::Timeout,
+            StatusCode::TOO_MANY_REQUESTS => FaultKind::Throttled,
+            StatusCode::SERVICE_UNAVAILABLE if wait.is_some() => FaultKind::Throttled,
+            status if status.is_server_error() => FaultKind::Server,
+            _ => FaultKind::Refused,
+        };
+        Fault::new(kind, doing).detail(format!("HTTP {}: {}", self.status.as_u16(), self.excerpt())).retry_after(wait)
+    }
+
+    /// The beginning of the body as it may be shown: cleaned, and without the credentials that went with the request.
+    pub(crate) fn excerpt(&self) -> String {
+        let start = &self.body[..self.body.len().min(4096)];
+        self.scrub(&text::clean(&String::from_utf8_lossy(start), 4096))
+    }
+
+    /// The text without the credentials that went with the request.
+    pub(crate) fn scrub(&self, text: &str) -> String {
+        self.secrets.iter().map(ExposeSecret::expose_secret).filter(|secret| !secret.is_empty()).fold(
+            text.to_owned(),
+            |text, secret| if text.contains(secret) { text.replace(secret, "***") } else { text },
+        )
+    }
+
+    /// The server's clock when it answered.
+    pub(crate) fn date(&self) -> Option<Timestamp> {
+        http_date(self.headers.get(DATE)?.to_str().ok()?)
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        let text = self.headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+        if let Ok(seconds) = text.parse() {
+            return Some(Duration::from_secs(seconds));
+        }
+        // The server's own clock, where it tells it, says better how long that is than ours.
+        let now = self.date().unwrap_or_else(Timestamp::now);
+        Some(Duration::try_from(http_date(text)?.duration_since(now)).unwrap_or_default())
+    }
+}
+
+/// An HTTP date (`Sat, 21 Nov 2026 01:00:00 GMT`).
+fn http_date(text: &str) -> Option<Timestamp> {
+    jiff::fmt::rfc2822::DateTimeParser::new().relaxed_weekday(true).parse_timestamp(text).ok()
+}

@@ -1,0 +1,482 @@
+//! What can be typed.
+
+use crate::{
+    error::FaultKind,
+    model::{ItemState, PauseDepth, Phase, Waiver},
+    ports::FileVerdict,
+    rehearsal::Overrides,
+};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde::de::DeserializeOwned;
+use std::path::PathBuf;
+
+/// Runs a production cutover from a full-screen console, and can always go back.
+#[derive(Debug, Parser)]
+#[command(name = "cutover", version, max_term_width = 100, after_help = EXIT_CODES)]
+pub(super) struct Cli {
+    #[command(flatten)]
+    pub(super) settings: Settings,
+    #[command(subcommand)]
+    pub(super) verb: Option<Verb>,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 completed, 1 internal error, 2 usage or plan mistake, 3 failed or rolled back, 4 stopped by a person,\n\
+5 stuck and needs a person, 6 blocked before anything changed, 7 verification found differences.";
+
+/// What every command understands.
+#[derive(Debug, Clone, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag on the command line")]
+pub(super) struct Settings {
+    /// The plan.
+    #[arg(long, global = true, value_name = "FILE", default_value = "cutover.toml")]
+    pub(super) plan: PathBuf,
+    /// Where ledgers are kept [default: this platform's data directory].
+    #[arg(long, global = true, value_name = "DIR", env = "CUTOVER_DATA_DIR")]
+    pub(super) data_dir: Option<PathBuf>,
+    /// No screen: one line per change. Also without a terminal, with TERM=dumb, and in CI.
+    #[arg(long, global = true)]
+    pub(super) headless: bool,
+    /// JSON instead of text; for a run: one event per line, the last is `run_finished`. Implies --headless.
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+    /// Takes every gate whose checks all pass.
+    #[arg(long, global = true)]
+    pub(super) approve_all: bool,
+    /// Answers yes to what would be asked before a run begins.
+    #[arg(long, short = 'y', global = true)]
+    pub(super) yes: bool,
+    /// Log lines on standard error (in plain mode); `RUST_LOG` says which.
+    #[arg(long, short = 'v', global = true)]
+    pub(super) verbose: bool,
+    /// The console's colours.
+    #[arg(long, global = true, value_enum, default_value_t, help_heading = "Console")]
+    pub(super) theme: Theme,
+    /// Only ASCII signs.
+    #[arg(long, global = true, help_heading = "Console")]
+    pub(super) ascii: bool,
+    /// Colour at all; `NO_COLOR` is heeded.
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN", help_heading = "Console")]
+    pub(super) color: When,
+    /// Clicks and wheel (takes selecting text away from the terminal).
+    #[arg(long, global = true, help_heading = "Console")]
+    pub(super) mouse: bool,
+}
+
+/// A theme's name.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum Theme {
+    /// What the terminal can show.
+    #[default]
+    Auto,
+    /// For dark backgrounds.
+    Dark,
+    /// For light backgrounds.
+    Light,
+    /// No colour.
+    Mono,
+    /// The sixteen colours of any terminal.
+    Ansi16,
+}
+
+/// When to use colour.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum When {
+    /// Where the terminal can.
+    #[default]
+    Auto,
+    /// Even if it says it cannot.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(super) enum Verb {
+    /// Builds a whole world on this machine and runs a real cutover in it.
+    Rehearse(WorldArgs),
+    /// Builds only the world, writes a plan for it (to --plan), and lives until Ctrl-C.
+    World(WorldArgs),
+    /// Writes a commented starter plan.
+    Init {
+        /// Where to [default: what --plan says].
+        file: Option<PathBuf>,
+    },
+    /// Reads the plan and tells every mistake in it at once.
+    Check,
+    /// Looks at both sides and says what a run would do. Changes nothing.
+    Preview,
+    /// Begins a run.
+    Run {
+        /// Reads the real sources, writes nothing.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Goes on with an unfinished run, or lets a paused one go on.
+    Resume {
+        /// Goes on although the plan has changed since the run began.
+        #[arg(long)]
+        plan_changed_ok: bool,
+        /// Moves only what is open or failed in this batch of files. No engine may be running.
+        #[arg(long, value_name = "ID", conflicts_with = "plan_changed_ok")]
+        batch: Option<String>,
+    },
+    /// Where the run stands.
+    Status,
+    /// The batches of all lanes, or one of them with its files.
+    Batches(BatchesArgs),
+    /// The files of all lanes, in the order of their keys, as the ledger knows them.
+    Files(FilesArgs),
+    /// Compares both sides now, also while a run moves; marks nothing. Exit code 7 if they differ.
+    Verify(VerifyArgs),
+    /// What arrived, as `sha256sum -c` reads it.
+    Manifest {
+        /// Only of this lane.
+        #[arg(long)]
+        lane: Option<String>,
+    },
+    /// Changes how fast a lane of files may be, until the engine ends.
+    #[command(group = clap::ArgGroup::new("what").required(true).multiple(true))]
+    Limit {
+        /// Which lane.
+        #[arg(long)]
+        lane: String,
+        /// Payload bytes per second (`10MiB`), or `off`.
+        #[arg(long, group = "what", value_parser = bytes_per_s)]
+        bytes: Option<Rate>,
+        /// Requests per second, or `off`.
+        #[arg(long, group = "what", value_parser = requests_per_s)]
+        requests: Option<Rate>,
+    },
+    /// Works on more or fewer at once in a lane, until the engine ends.
+    Concurrency {
+        /// Which lane.
+        #[arg(long)]
+        lane: String,
+        /// `+4` or `-4`.
+        #[arg(allow_hyphen_values = true, value_parser = change)]
+        by: i32,
+    },
+    /// Follows a running engine, one line per change.
+    Watch,
+    /// Emergency stop: cuts every writer now.
+    Stop(Reason),
+    /// Pauses the run.
+    Pause {
+        /// How deep.
+        #[arg(long, value_enum, default_value_t)]
+        depth: Depth,
+        #[command(flatten)]
+        reason: Reason,
+    },
+    /// Go: through the open gate before PHASE.
+    Approve {
+        /// The phase behind the gate.
+        #[arg(value_parser = phase)]
+        phase: Phase,
+        /// Lets a check not count.
+        #[arg(long, value_name = "CHECK=REASON", value_parser = waiver)]
+        waive: Vec<Waiver>,
+    },
+    /// No-go: not through the open gate before PHASE; the run pauses there.
+    Refuse {
+        /// The phase behind the gate.
+        #[arg(value_parser = phase)]
+        phase: Phase,
+        /// Why, for the journal.
+        #[arg(long)]
+        reason: String,
+    },
+    /// Goes all the way back, or takes back one batch or lane of files.
+    Rollback(RollbackArgs),
+    /// Vetoes the automatic rollback that is counting down.
+    Keep(Reason),
+    /// Tries the failed step, or the stuck undo, again.
+    Retry,
+    /// Does not do the failed STEP.
+    Skip {
+        /// The failed step (`phase/step`).
+        step: String,
+        /// Why, for the journal.
+        #[arg(long)]
+        reason: String,
+    },
+}
+
+/// Why, where that may be left out.
+#[derive(Debug, Args)]
+pub(super) struct Reason {
+    /// Why, for the journal.
+    #[arg(long, default_value = "asked from another terminal")]
+    pub(super) reason: String,
+}
+
+/// How far back.
+#[derive(Debug, Args)]
+pub(super) struct RollbackArgs {
+    /// Why, for the journal.
+    #[arg(long, required_unless_present_any = ["batch", "lane"])]
+    pub(super) reason: Option<String>,
+    /// Goes back although the plan has changed since the run began.
+    #[arg(long, conflicts_with_all = ["batch", "lane"])]
+    pub(super) plan_changed_ok: bool,
+    /// Takes back only this batch of files; they are pending then. No engine may be running.
+    #[arg(long, value_name = "ID", conflicts_with_all = ["reason", "lane"])]
+    pub(super) batch: Option<String>,
+    /// Takes back only this lane of files; they are pending then. No engine may be running.
+    #[arg(long, conflicts_with = "reason")]
+    pub(super) lane: Option<String>,
+}
+
+/// Which batches.
+#[derive(Debug, Args)]
+pub(super) struct BatchesArgs {
+    /// This one, with its files.
+    #[arg(conflicts_with_all = ["lane", "failed"])]
+    pub(super) batch: Option<String>,
+    /// Only of this lane.
+    #[arg(long)]
+    pub(super) lane: Option<String>,
+    /// Only failed ones, and those with failed items.
+    #[arg(long)]
+    pub(super) failed: bool,
+    /// Follows them until the run ends or Ctrl-C.
+    #[arg(long, conflicts_with = "failed")]
+    pub(super) watch: bool,
+}
+
+/// Which files.
+#[derive(Debug, Args)]
+pub(super) struct FilesArgs {
+    /// Only of this lane.
+    #[arg(long)]
+    pub(super) lane: Option<String>,
+    /// Only in this state: `pending`, `copying`, `copied`, `verified`, `skipped`, `failed`, `conflicting` or `lost`.
+    #[arg(long, value_parser = state)]
+    pub(super) state: Option<ItemState>,
+    /// Only with an error of this kind (`not_found`, `mismatch`, `throttled`, …).
+    #[arg(long, value_name = "KIND", value_parser = kind)]
+    pub(super) error: Option<FaultKind>,
+    /// Only with this text in the key or the source's path.
+    #[arg(long, value_name = "TEXT")]
+    pub(super) path: Option<String>,
+    /// At most so many.
+    #[arg(long, value_name = "N")]
+    pub(super) limit: Option<u64>,
+}
+
+/// How to compare.
+#[derive(Debug, Args)]
+pub(super) struct VerifyArgs {
+    /// Only this lane.
+    #[arg(long)]
+    pub(super) lane: Option<String>,
+    /// How closely files are looked at.
+    #[arg(long, value_enum, default_value_t)]
+    pub(super) level: Level,
+    /// Begins anew instead of going on where an interrupted comparison stopped.
+    #[arg(long)]
+    pub(super) again: bool,
+    /// Compares nothing; lists what the last comparison found: `same`, `differs`, `only_in_source`, `only_in_target` or
+    /// `error`.
+    #[arg(long, value_name = "VERDICT", value_parser = verdict, conflicts_with = "again")]
+    pub(super) list: Option<FileVerdict>,
+}
+
+/// How closely files are looked at.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum Level {
+    /// What the target says it holds; read only where it does not say.
+    #[default]
+    Checksum,
+    /// Every byte is read back.
+    Content,
+}
+
+/// So much a second; `None` for as much as possible.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Rate(pub(super) Option<u64>);
+
+/// How big a world, how it behaves, and where it is kept.
+#[derive(Debug, Args)]
+pub(super) struct WorldArgs {
+    /// `calm`, `error-spike`, `flaky`, `conflicts`, or a TOML file.
+    #[arg(long, default_value = "calm", value_name = "NAME|FILE")]
+    pub(super) scenario: String,
+    /// Users in the legacy application.
+    #[arg(long)]
+    pub(super) users: Option<u64>,
+    /// Files in its media folder.
+    #[arg(long)]
+    pub(super) files: Option<u64>,
+    /// Average bytes of a file.
+    #[arg(long)]
+    pub(super) bytes: Option<u64>,
+    /// 2 halves every wait, 0.5 doubles it.
+    #[arg(long)]
+    pub(super) speed: Option<f64>,
+    /// Everything random follows from it.
+    #[arg(long)]
+    pub(super) seed: Option<u64>,
+    /// Keeps databases, files and ledger here; an unfinished rehearsal in it is resumed.
+    #[arg(long, value_name = "DIR")]
+    pub(super) keep: Option<PathBuf>,
+}
+
+impl WorldArgs {
+    /// What the flags change about the scenario.
+    pub(super) const fn overrides(&self) -> Overrides {
+        Overrides { users: self.users, files: self.files, bytes: self.bytes, seed: self.seed, speed: self.speed }
+    }
+}
+
+/// How deep a pause cuts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum Depth {
+    /// Batches under way finish.
+    #[default]
+    Batch,
+    /// The step under way finishes.
+    Step,
+    /// Work under way is dropped.
+    Now,
+}
+
+impl From<Depth> for PauseDepth {
+    fn from(depth: Depth) -> Self {
+        match depth {
+            Depth::Batch => Self::AfterBatch,
+            Depth::Step => Self::AfterStep,
+            Depth::Now => Self::Now,
+        }
+    }
+}
+
+fn phase(name: &str) -> Result<Phase, String> {
+    Phase::from_name(&name.replace('-', "_")).ok_or_else(|| {
+        let names: Vec<_> = Phase::ALL.into_iter().map(Phase::name).collect();
+        format!("the phases are {}", names.join(", "))
+    })
+}
+
+/// A value by the word it has in JSON.
+fn word<T: DeserializeOwned>(text: &str, what: &str) -> Result<T, String> {
+    serde_json::from_value(text.replace('-', "_").into()).map_err(|_| format!("no {what}"))
+}
+
+fn state(text: &str) -> Result<ItemState, String> {
+    word(text, "state: pending, copying, copied, verified, skipped, failed, conflicting or lost")
+}
+
+fn kind(text: &str) -> Result<FaultKind, String> {
+    word(text, "kind of error: `cutover files --state failed` shows those that there are")
+}
+
+fn verdict(text: &str) -> Result<FileVerdict, String> {
+    word(text, "verdict: same, differs, only_in_source, only_in_target or error")
+}
+
+fn change(text: &str) -> Result<i32, String> {
+    match text.parse() {
+        Ok(by) if by != 0 && text.starts_with(['+', '-']) => Ok(by),
+        _ => Err("write it as +4 or -4".into()),
+    }
+}
+
+fn requests_per_s(text: &str) -> Result<Rate, String> {
+    rate(text, text.parse().ok()).ok_or_else(|| "write it as 50, or as off".into())
+}
+
+fn bytes_per_s(text: &str) -> Result<Rate, String> {
+    const UNITS: [(&str, u64); 8] = [
+        ("", 1),
+        ("B", 1),
+        ("kB", 1000),
+        ("MB", 1_000_000),
+        ("GB", 1_000_000_000),
+        ("KiB", 1 << 10),
+        ("MiB", 1 << 20),
+        ("GiB", 1 << 30),
+    ];
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let factor = UNITS.iter().find(|(name, _)| *name == unit.trim()).map(|(_, factor)| *factor);
+    let bytes = number.parse::<u64>().ok().zip(factor).and_then(|(number, factor)| number.checked_mul(factor));
+    rate(text, bytes).ok_or_else(|| "write it as 10MiB, 500KiB or 10MB, or as off".into())
+}
+
+fn rate(text: &str, number: Option<u64>) -> Option<Rate> {
+    if text == "off" { Some(Rate(None)) } else { number.filter(|number| *number > 0).map(|number| Rate(Some(number))) }
+}
+
+fn waiver(text: &str) -> Result<Waiver, String> {
+    match text.split_once('=') {
+        Some((check, reason)) if !check.trim().is_empty() && !reason.trim().is_empty() => {
+            Ok(Waiver { check: check.trim().into(), reason: reason.trim().into() })
+        }
+        _ => Err("write it as CHECK=REASON".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn amounts_are_read_and_nonsense_is_not() {
+        for (text, rate) in [
+            ("10MiB", Some(Some(10 << 20))),
+            ("500 KiB", Some(Some(500 << 10))),
+            ("2MB", Some(Some(2_000_000))),
+            ("77", Some(Some(77))),
+            ("off", Some(None)),
+            ("0", None),
+            ("10 miles", None),
+            ("-1", None),
+            ("99999999999GiB", None),
+        ] {
+            assert_eq!(bytes_per_s(text).ok(), rate.map(Rate), "{text}");
+        }
+        assert_eq!((change("+4"), change("-2")), (Ok(4), Ok(-2)));
+        assert!(change("4").is_err() && change("+0").is_err() && requests_per_s("many").is_err());
+        assert_eq!(verdict("only-in-source"), Ok(FileVerdict::OnlyInSource));
+    }
+
+    #[test]
+    fn a_part_or_all_goes_back_but_not_both() {
+        let read = |line: &str| Cli::try_parse_from(line.split(' '));
+        assert!(read("cutover rollback --reason x").is_ok() && read("cutover rollback --batch files-0001").is_ok());
+        for wrong in [
+            "cutover rollback",
+            "cutover rollback --lane files --batch files-0001",
+            "cutover rollback --reason x --lane files",
+            "cutover limit --lane files",
+            "cutover batches files-0001 --failed",
+        ] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn flags_stand_before_or_after_the_command() {
+        for line in ["cutover --json approve dns-cutover", "cutover approve dns_cutover --json"] {
+            let cli = Cli::try_parse_from(line.split(' ')).unwrap();
+            assert!(cli.settings.json);
+            assert!(matches!(cli.verb, Some(Verb::Approve { phase: Phase::DnsCutover, .. })));
+        }
+        let cli =
+            Cli::try_parse_from(["cutover", "approve", "cleanup", "--waive", "clocks = known and harmless"]).unwrap();
+        let Some(Verb::Approve { waive, .. }) = cli.verb else { panic!("not an approval") };
+        assert_eq!(waive, [Waiver { check: "clocks".into(), reason: "known and harmless".into() }]);
+        for wrong in [&["cutover", "approve", "lunch"][..], &["cutover", "approve", "cleanup", "--waive", "clocks"]] {
+            assert!(Cli::try_parse_from(wrong).is_err());
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! Runs one step, or one undo, outside the loop, and tells the loop what comes of it.
+//!
+//! The loop gets to know everything through its inbox, in order; before a step changes anything, its intent goes in and
+//! the journal's word is waited for.
+
+use crate::{
+    engine::{
+        decide::{Flight, Input},
+        script::Surroundings,
+        step::{Checked, Step, StepContext, StepDone},
+    },
+    error::{Fault, FaultKind, Result},
+    event::UndoNote,
+};
+use std::{future::Future, sync::Arc, time::Duration};
+use tokio::sync::{mpsc, oneshot};
+
+/// Attempts at a step, beside what the step itself repeats inside: a server that restarts should not end a night.
+const ATTEMPTS: u32 = 3;
+/// First wait between attempts; doubles.
+const BACKOFF: Duration = Duration::from_secs(1);
+/// How long dropped work may take to notice before it is taken down.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// An input for the loop, and where to say that the journal has it.
+pub(super) struct Message {
+    /// What happened.
+    pub(super) input: Input,
+    /// Told once the input's decisions are durable.
+    pub(super) journalled: Option<oneshot::Sender<()>>,
+}
+
+/// The loop's inbox as its workers see it.
+#[derive(Clone)]
+pub(super) struct Inbox(pub(super) mpsc::Sender<Message>);
+
+impl Inbox {
+    /// Tells the loop.
+    pub(super) async fn tell(&self, input: Input) {
+        // The loop is gone only when the engine is over, and then nobody needs to know.
+        let _engine_over = self.0.send(Message { input, journalled: None }).await;
+    }
+
+    /// Tells the loop and waits until the journal has it.
+    async fn tell_durably(&self, input: Input) -> Result<()> {
+        let (journalled, durable) = oneshot::channel();
+        let gone = |_| Fault::cancelled("write the intent into the journal");
+        self.0
+            .send(Message { input, journalled: Some(journalled) })
+            .await
+            .map_err(|_| Fault::cancelled("write the intent into the journal"))?;
+        durable.await.map_err(gone)
+    }
+}
+
+/// Puts a step in flight.
+pub(super) fn step(step: Arc<dyn Step>, cx: StepContext, inbox: Inbox) {
+    let flight = Flight::Step(step.id());
+    let worker = inbox.clone();
+    fly(flight, cx.clone(), inbox, async move {
+        let mut attempt = 1;
+        loop {
+            worker.tell(Input::StepStarted(step.id(), attempt)).await;
+            match once(step.as_ref(), &cx, &worker).await {
+                Err(fault) if fault.kind.is_retryable() && attempt < ATTEMPTS => {
+                    pause_between(&cx, attempt, &fault).await?;
+                    attempt += 1;
+                }
+                result => return result,
+            }
+        }
+    });
+}
+
+async fn once(step: &dyn Step, cx: &StepContext, inbox: &Inbox) -> Result<StepDone> {
+    let done = match step.check(cx).await? {
+        Checked::Already(done) => done,
+        Checked::Needed { intent, undo } => {
+            inbox.tell_durably(Input::StepIntends(step.id(), intent, undo)).await?;
+            step.apply(cx).await?
+        }
+    };
+    step.settle(cx).await?;
+    Ok(done)
+}
+
+/// Puts an undo in flight.
+pub(super) fn undo(step: Arc<dyn Step>, note: UndoNote, cx: StepContext, inbox: Inbox) {
+    fly(Flight::Undo(step.id()), cx.clone(), inbox, async move {
+        let mut attempt = 1;
+        loop {
+            match step.undo(&cx, &note).await {
+                Err(fault) if fault.kind.is_retryable() && attempt < ATTEMPTS => {
+                    pause_between(&cx, attempt, &fault).await?;
+                    attempt += 1;
+                }
+                result => return result,
+            }
+        }
+    });
+}
+
+/// Puts the last stage of a rollback in flight.
+pub(super) fn validate_legacy(surroundings: Arc<dyn Surroundings>, cx: StepContext, inbox: Inbox) {
+    fly(Flight::LegacyValidation, cx.clone(), inbox, async move { surroundings.legacy_validated(&cx).await });
+}
+
+async fn pause_between(cx: &StepContext, attempt: u32, fault: &Fault) -> Result<()> {
+    let wait = fault.retry_after.unwrap_or(BACKOFF * 2_u32.saturating_pow(attempt - 1)).min(Duration::from_secs(30));
+    tracing::warn!(attempt, wait_s = wait.as_secs_f64(), "{}; trying again", fault.chain());
+    cx.report.note(None, format!("tries again in {:.0} s: {}", wait.as_secs_f64(), fault.chain()));
+    cx.signals.wait(wait).await
+}
+
+/// Runs the work as a task of its own, so that a panic in it is a failed step and not a dead engine, and takes it down
+/// if it does not notice in time that it was dropped.
+fn fly(flight: Flight, cx: StepContext, inbox: Inbox, work: impl Future<Output = Result<StepDone>> + Send + 'static) {
+    let stop = cx.signals.stop.clone();
+    tokio::spawn(async move {
+        let mut body = tokio::spawn(async move { cx.signals.unless_stopped("finish the step", work).await });
+        let late = async {
+            stop.cancelled().await;
+            tokio::time::sleep(GRACE).await;
+        };
+        let result = tokio::select! {
+            joined = &mut body => joined.unwrap_or_else(|error| {
+                Err(Fault::new(FaultKind::Internal, "run the step").detail(error.to_string()))
+            }),
+            () = late => {
+                body.abort();
+                Err(Fault::cancelled("finish the step"))
+            }
+        };
+        inbox.tell(Input::Landed(flight, result)).await;
+    });
+}

@@ -1,0 +1,348 @@
+//! The work tables on SQLite.
+
+use super::{
+    Ledger,
+    fault::{broken, fault},
+    files,
+    rows::{self, Unreadable, count, unword},
+    writer::{FileOp, Op},
+};
+use crate::{
+    error::{FaultKind, Result},
+    model::{BatchId, ItemState, LaneId, LaneKind, RunId, Tally},
+    ports::{
+        BatchQuery, BatchRow, ConflictRow, FileVerdict, ItemQuery, ItemRow, PartSent, UploadRow, VerdictQuery,
+        VerdictRow, Work,
+    },
+};
+use async_trait::async_trait;
+use serde::de::DeserializeOwned;
+use sqlx::{QueryBuilder, Sqlite, sqlite::SqliteRow};
+
+/// The port to the work tables of one run.
+pub(super) struct SqliteWork {
+    ledger: Ledger,
+    run: RunId,
+}
+
+impl SqliteWork {
+    pub(super) const fn new(ledger: Ledger, run: RunId) -> Self {
+        Self { ledger, run }
+    }
+
+    /// Runs a query and reads its rows.
+    async fn read<T>(
+        &self,
+        mut sql: QueryBuilder<Sqlite>,
+        read: impl Fn(&SqliteRow) -> Result<T, Unreadable>,
+    ) -> Result<Vec<T>> {
+        let rows = sql
+            .build()
+            .fetch_all(&self.ledger.readers)
+            .await
+            .map_err(|error| broken(&self.ledger.path, "read", &error))?;
+        rows.iter().map(|row| read(row).map_err(|why| fault(&self.ledger.path, "read", why))).collect()
+    }
+
+    async fn write(&self, op: FileOp) -> Result<()> {
+        self.ledger.writer.write(Op::Files(self.run.clone(), op)).await
+    }
+
+    /// A query that is told the run, the lane and where to begin.
+    fn of_lane(&self, from: &str, lane: &LaneId, after: Option<&str>) -> QueryBuilder<Sqlite> {
+        let mut sql = self.select(from);
+        sql.push(" AND lane = ").push_bind(lane.as_str().to_owned());
+        if let Some(after) = after {
+            sql.push(" AND key > ").push_bind(after.to_owned());
+        }
+        sql
+    }
+
+    async fn parts(&self, lane: &LaneId, key: &str) -> Result<Vec<PartSent>> {
+        let mut sql = self.of_lane("SELECT * FROM file_parts", lane, None);
+        sql.push(" AND key = ").push_bind(key.to_owned()).push(" ORDER BY number");
+        self.read(sql, files::part).await
+    }
+
+    /// Counts by a word.
+    async fn sums<W: DeserializeOwned>(
+        &self,
+        select: &str,
+        lane: &LaneId,
+        rest: impl FnOnce(&mut QueryBuilder<Sqlite>),
+    ) -> Result<Vec<(W, u64)>> {
+        let mut sql = self.of_lane(select, lane, None);
+        rest(&mut sql);
+        self.read(sql, |row| Ok((unword(rows::get(row, "word")?)?, count(rows::get(row, "sum")?)?))).await
+    }
+
+    /// The sums by state of the items that a condition chooses.
+    async fn tally_of(&self, column: &str, value: String) -> Result<Tally> {
+        let mut sql = self.select("SELECT state, count(*), sum(bytes) FROM all_items");
+        sql.push(" AND ").push(column).push(" = ").push_bind(value).push(" GROUP BY state");
+        let sums: Vec<(String, i64, i64)> = sql
+            .build_query_as()
+            .fetch_all(&self.ledger.readers)
+            .await
+            .map_err(|error| broken(&self.ledger.path, "read", &error))?;
+        let mut tally = Tally::default();
+        for (state, items, bytes) in sums {
+            let bad = |why| fault(&self.ledger.path, "read", why);
+            let state: ItemState = unword(&state).map_err(bad)?;
+            tally.add(state, count(items).map_err(bad)?);
+            if matches!(state, ItemState::Copied | ItemState::Verified) {
+                tally.bytes += count(bytes).map_err(bad)?;
+            }
+        }
+        Ok(tally)
+    }
+
+    /// A query that is told the run.
+    fn select(&self, from: &str) -> QueryBuilder<Sqlite> {
+        let mut sql = QueryBuilder::new(from);
+        sql.push(" WHERE run = ").push_bind(self.run.as_str().to_owned());
+        sql
+    }
+}
+
+/// Only rows whose column has one of these values.
+fn within(sql: &mut QueryBuilder<Sqlite>, column: &str, values: impl Iterator<Item = String>) {
+    sql.push(" AND ").push(column).push(" IN (");
+    let mut list = sql.separated(", ");
+    for value in values {
+        list.push_bind(value);
+    }
+    sql.push(")");
+}
+
+/// The pattern of texts that have this one in them.
+fn containing(text: &str) -> String {
+    let mut pattern = String::from("%");
+    for c in text.chars() {
+        if matches!(c, '%' | '_' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(c);
+    }
+    pattern.push('%');
+    pattern
+}
+
+#[async_trait]
+impl Work for SqliteWork {
+    fn run(&self) -> &RunId {
+        &self.run
+    }
+
+    async fn save(&self, batch: &BatchRow, items: &[ItemRow]) -> Result<()> {
+        self.enlist(std::slice::from_ref(batch), items, None).await
+    }
+
+    async fn enlist(
+        &self,
+        batches: &[BatchRow],
+        items: &[ItemRow],
+        note: Option<(&str, &serde_json::Value)>,
+    ) -> Result<()> {
+        let op = Op::Save {
+            run: self.run.clone(),
+            batches: batches.to_vec(),
+            items: items.to_vec(),
+            note: note.map(|(name, value)| (name.to_owned(), value.to_string())),
+        };
+        self.ledger.writer.write(op).await
+    }
+
+    async fn lanes(&self) -> Result<Vec<(LaneId, LaneKind)>> {
+        let mut sql = self.select("SELECT DISTINCT lane, kind FROM all_batches");
+        sql.push(" ORDER BY lane");
+        let read = |row: &SqliteRow| {
+            Ok((LaneId::new(rows::get::<String>(row, "lane")?), unword::<LaneKind>(rows::get(row, "kind")?)?))
+        };
+        self.read(sql, read).await
+    }
+
+    async fn batches(&self, lane: Option<&LaneId>) -> Result<Vec<BatchRow>> {
+        let mut sql = self.select("SELECT * FROM all_batches");
+        if let Some(lane) = lane {
+            sql.push(" AND lane = ").push_bind(lane.as_str().to_owned());
+        }
+        sql.push(" ORDER BY lane, number");
+        self.read(sql, rows::batch).await
+    }
+
+    async fn batch_page(&self, query: &BatchQuery) -> Result<Vec<BatchRow>> {
+        let mut sql = self.select("SELECT * FROM all_batches");
+        if let Some(lane) = &query.lane {
+            sql.push(" AND lane = ").push_bind(lane.as_str().to_owned());
+        }
+        if let Some(batch) = &query.batch {
+            sql.push(" AND batch = ").push_bind(batch.as_str().to_owned());
+        }
+        if !query.states.is_empty() {
+            within(&mut sql, "state", query.states.iter().map(rows::word));
+        }
+        sql.push(" AND number > ").push_bind(rows::int(query.after));
+        sql.push(" ORDER BY lane, number LIMIT ").push_bind(query.limit);
+        self.read(sql, rows::batch).await
+    }
+
+    async fn items(&self, query: &ItemQuery) -> Result<Vec<ItemRow>> {
+        let mut sql = self.select("SELECT * FROM all_items");
+        if let Some(lane) = &query.lane {
+            sql.push(" AND lane = ").push_bind(lane.as_str().to_owned());
+        }
+        if let Some(batch) = &query.batch {
+            sql.push(" AND batch = ").push_bind(batch.as_str().to_owned());
+        }
+        if let Some(after) = &query.after {
+            sql.push(" AND key > ").push_bind(after.clone());
+        }
+        if !query.states.is_empty() {
+            within(&mut sql, "state", query.states.iter().map(rows::word));
+        }
+        if !query.keys.is_empty() {
+            within(&mut sql, "key", query.keys.iter().cloned());
+        }
+        if let Some(error) = query.error {
+            sql.push(" AND error = ").push_bind(error.word());
+        }
+        if let Some(text) = &query.text {
+            let like = containing(text);
+            sql.push(" AND (key LIKE ").push_bind(like.clone()).push(r" ESCAPE '\' OR source LIKE ");
+            sql.push_bind(like).push(r" ESCAPE '\')");
+        }
+        sql.push(" ORDER BY key, lane LIMIT ").push_bind(query.limit);
+        self.read(sql, rows::item).await
+    }
+
+    async fn mark(&self, lane: &LaneId, keys: &[String], state: ItemState, reason: &str) -> Result<()> {
+        let op = Op::Mark {
+            run: self.run.clone(),
+            lane: lane.clone(),
+            keys: keys.to_vec(),
+            state,
+            reason: reason.to_owned(),
+        };
+        self.ledger.writer.write(op).await
+    }
+
+    async fn reset(&self, lane: &LaneId, keys: &[String]) -> Result<()> {
+        self.write(FileOp::Reset { lane: lane.clone(), keys: keys.to_vec() }).await
+    }
+
+    async fn tally(&self, lane: &LaneId) -> Result<Tally> {
+        self.tally_of("lane", lane.as_str().to_owned()).await
+    }
+
+    async fn batch_tally(&self, batch: &BatchId) -> Result<Tally> {
+        self.tally_of("batch", batch.as_str().to_owned()).await
+    }
+
+    async fn sources_known(&self, lane: &LaneId, sources: &[String]) -> Result<Vec<String>> {
+        if sources.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut sql = self.of_lane("SELECT DISTINCT source FROM file_migration_records", lane, None);
+        within(&mut sql, "source", sources.iter().cloned());
+        self.read(sql, |row| rows::get(row, "source")).await
+    }
+
+    async fn errors(&self, lane: &LaneId) -> Result<Vec<(FaultKind, u64)>> {
+        let failed = rows::word(&ItemState::Failed);
+        self.sums("SELECT coalesce(error, 'unmet') AS word, count(*) AS sum FROM all_items", lane, |sql| {
+            sql.push(" AND state = ").push_bind(failed).push(" GROUP BY 1 ORDER BY 2 DESC, 1");
+        })
+        .await
+    }
+
+    async fn begin_upload(&self, row: &UploadRow) -> Result<()> {
+        self.write(FileOp::BeginUpload(row.clone())).await
+    }
+
+    async fn add_part(&self, lane: &LaneId, key: &str, part: &PartSent) -> Result<()> {
+        self.write(FileOp::AddPart { lane: lane.clone(), key: key.to_owned(), part: part.clone() }).await
+    }
+
+    async fn uploads(&self, lane: &LaneId, after: Option<&str>, limit: u32) -> Result<Vec<UploadRow>> {
+        let mut sql = self.of_lane("SELECT * FROM file_uploads", lane, after);
+        sql.push(" ORDER BY key LIMIT ").push_bind(limit);
+        let mut uploads = self.read(sql, files::upload).await?;
+        for upload in &mut uploads {
+            upload.parts = self.parts(lane, &upload.key).await?;
+        }
+        Ok(uploads)
+    }
+
+    async fn upload(&self, lane: &LaneId, key: &str) -> Result<Option<UploadRow>> {
+        let mut sql = self.of_lane("SELECT * FROM file_uploads", lane, None);
+        sql.push(" AND key = ").push_bind(key.to_owned());
+        let Some(mut upload) = self.read(sql, files::upload).await?.pop() else { return Ok(None) };
+        upload.parts = self.parts(lane, key).await?;
+        Ok(Some(upload))
+    }
+
+    async fn end_upload(&self, lane: &LaneId, key: &str) -> Result<()> {
+        self.write(FileOp::EndUpload { lane: lane.clone(), key: key.to_owned() }).await
+    }
+
+    async fn judge(&self, rows: &[VerdictRow]) -> Result<()> {
+        self.write(FileOp::Judge(rows.to_vec())).await
+    }
+
+    async fn verdicts(&self, lane: &LaneId, query: &VerdictQuery) -> Result<Vec<VerdictRow>> {
+        let mut sql = self.of_lane("SELECT * FROM file_verdicts", lane, query.after.as_deref());
+        if !query.verdicts.is_empty() {
+            within(&mut sql, "verdict", query.verdicts.iter().map(rows::word));
+        }
+        if !query.keys.is_empty() {
+            within(&mut sql, "key", query.keys.iter().cloned());
+        }
+        sql.push(" ORDER BY key LIMIT ").push_bind(query.limit);
+        self.read(sql, files::verdict).await
+    }
+
+    async fn verdict_sums(&self, lane: &LaneId) -> Result<Vec<(FileVerdict, u64)>> {
+        self.sums("SELECT verdict AS word, count(*) AS sum FROM file_verdicts", lane, |sql| {
+            sql.push(" GROUP BY 1 ORDER BY 1");
+        })
+        .await
+    }
+
+    async fn forget_verdicts(&self, lane: &LaneId) -> Result<()> {
+        self.write(FileOp::ForgetVerdicts { lane: lane.clone() }).await
+    }
+
+    async fn forget(&self, lane: &LaneId) -> Result<()> {
+        self.ledger.writer.write(Op::Forget { run: self.run.clone(), lane: lane.clone() }).await
+    }
+
+    async fn note(&self, name: &str, value: &serde_json::Value) -> Result<()> {
+        let op = Op::Note { run: self.run.clone(), name: name.to_owned(), value: value.to_string() };
+        self.ledger.writer.write(op).await
+    }
+
+    async fn noted(&self, name: &str) -> Result<Option<serde_json::Value>> {
+        let path = &self.ledger.path;
+        let text: Option<String> = sqlx::query_scalar("SELECT value FROM notes WHERE run = $1 AND name = $2")
+            .bind(self.run.as_str())
+            .bind(name)
+            .fetch_optional(&self.ledger.readers)
+            .await
+            .map_err(|error| broken(path, "read", &error))?;
+        text.map(|text| {
+            serde_json::from_str(&text).map_err(|error| fault(path, "read", format!("note {name}: {error}")))
+        })
+        .transpose()
+    }
+
+    async fn conflict(&self, row: &ConflictRow) -> Result<()> {
+        self.ledger.writer.write(Op::Conflict { run: self.run.clone(), row: Box::new(row.clone()) }).await
+    }
+
+    async fn conflicts(&self) -> Result<Vec<ConflictRow>> {
+        let mut sql = self.select("SELECT * FROM conflicts");
+        sql.push(" ORDER BY lane, key");
+        self.read(sql, rows::conflict).await
+    }
+}

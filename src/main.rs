@@ -1,0 +1,5 @@
+//! The binary: hands everything to the command line.
+
+fn main() -> std::process::ExitCode {
+    cutover::cli::main()
+}

@@ -1,0 +1,201 @@
+//! What else must move besides the main pass: what an earlier attempt left behind, files of records that changed, and
+//! files whose records are gone.
+
+use super::{
+    FileFacts, FileLane, NO_BLOB, Which, has_arrived,
+    listing::Lister,
+    mover::{Mover, is_nameless},
+    source::{Listed, Source},
+};
+use crate::{
+    error::{FaultKind, Result},
+    migrate::{
+        records::{GONE, fingerprint, watermark, watermark_of},
+        undo,
+    },
+    model::{BatchId, BatchState, ItemState, Timestamp},
+    ports::{BatchQuery, BatchRow, Cursor, ItemQuery, ItemRow},
+};
+use futures::StreamExt;
+use std::{
+    collections::{BTreeMap, HashSet},
+    pin::pin,
+};
+
+/// Passes over the changes before the lane leaves the rest to a later one.
+const PASSES: u32 = 8;
+/// Items looked at together.
+const TOGETHER: u32 = 500;
+
+/// Makes what failed pending again, in the batches it belongs to. What failed for a flaw of its record is forgotten, and
+/// the source is listed again: whoever still has the flaw fails anew, whoever was mended moves.
+///
+/// # Errors
+/// What the ledger says.
+pub(super) async fn reopen(files: &FileLane<'_>) -> Result<()> {
+    let lane = &files.lane;
+    let query = ItemQuery { states: vec![ItemState::Failed, ItemState::Lost], limit: TOGETHER, ..ItemQuery::default() };
+    let mut pages = pin!(lane.items(&query));
+    let mut again = false;
+    while let Some(items) = pages.next().await {
+        let (flawed, mut failed): (Vec<ItemRow>, Vec<ItemRow>) =
+            items?.into_iter().partition(|item| is_nameless(item) || FileFacts::of(item).flaw.is_some());
+        again |= !flawed.is_empty();
+        undo::take_back_gone_files(files, &flawed).await?;
+        for item in &mut failed {
+            item.state = ItemState::Pending;
+            item.error = None;
+        }
+        reopen_batches(files, failed).await?;
+    }
+    if again {
+        lane.note("listing", &serde_json::Value::Null).await?;
+    }
+    Ok(())
+}
+
+/// Saves pending items and opens the batches they belong to.
+pub(super) async fn reopen_batches(files: &FileLane<'_>, items: Vec<ItemRow>) -> Result<()> {
+    let lane = &files.lane;
+    let mut by_batch: BTreeMap<BatchId, Vec<ItemRow>> = BTreeMap::new();
+    for item in items {
+        by_batch.entry(item.batch.clone()).or_default().push(item);
+    }
+    for (batch, items) in by_batch {
+        let query = BatchQuery { batch: Some(batch), limit: 1, ..BatchQuery::default() };
+        let rows = lane.once("ask the ledger for batches", lane.cx.work.batch_page(&query)).await?;
+        if let Some(row) = rows.into_iter().next() {
+            let row = BatchRow { state: BatchState::Pending, finished: None, ..row };
+            lane.once("save a batch", lane.cx.work.save(&row, &items)).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Carries the files of records that changed since the watermark, pass after pass, until one brings nothing new.
+/// A bucket is listed again for that, which also says what is still there: eight bytes of each key, as the last pass saw
+/// them.
+pub(super) async fn catch_up(lister: &Lister<'_>, mover: &Mover<'_>) -> Result<Option<HashSet<u64>>> {
+    let mut known = None;
+    for _ in 0..PASSES {
+        known = lister.files().is_listing().then(HashSet::new);
+        if pass(lister, mover, known.as_mut()).await? == 0 {
+            break;
+        }
+    }
+    Ok(known)
+}
+
+async fn pass(lister: &Lister<'_>, mover: &Mover<'_>, mut known: Option<&mut HashSet<u64>>) -> Result<u64> {
+    let files = lister.files();
+    let lane = &files.lane;
+    let since = match &files.source {
+        Source::Records { lane, .. } => watermark(lane).await?.filter(|_| lane.old.set.updated.is_some()),
+        Source::Listing(_) => None,
+    };
+    let which = since.map_or(Which::All, Which::Since);
+    let asked = Timestamp::now();
+    let mut pages = pin!(files.listed(which, Cursor::START));
+    let (mut brought, mut next_mark) = (0, None);
+    while let Some(listed) = pages.next().await {
+        let Listed { entries, as_of, .. } = listed?;
+        next_mark.get_or_insert_with(|| watermark_of(as_of, asked));
+        if let Some(known) = known.as_deref_mut() {
+            known.extend(entries.iter().map(|entry| fingerprint(&entry.key)));
+        }
+        brought += lister.enlist(entries, None).await?;
+        lane.cx.signals.breathe().await?;
+    }
+    if brought > 0 {
+        mover.move_open().await?;
+    }
+    if let Some(mark) = next_mark.filter(|_| !files.is_listing()) {
+        lane.note("watermark", &mark.to_string().into()).await?;
+    }
+    Ok(brought)
+}
+
+/// Takes files back whose records were deleted in the source after they were copied. Only looks when the records' lane
+/// says that there are any: then the source's keys are read once more, eight bytes kept for each.
+pub(crate) async fn drop_gone(files: &FileLane<'_>) -> Result<()> {
+    let (lane, _) = files.dataset()?;
+    let records = lane.once("ask the ledger for sums", lane.cx.work.tally(&lane.dataset.lane())).await?;
+    if records.skipped == 0 && records.items() <= lane.count(&lane.old).await? {
+        return Ok(());
+    }
+    drop_unknown(files, &keys_of_source(files).await?).await
+}
+
+/// Forgets what failed and no record asks for any more: whoever mends a record may give its file another key, and what
+/// failed under the old one would fail for ever. Only looks if something failed.
+pub(super) async fn drop_failed(files: &FileLane<'_>) -> Result<()> {
+    if files.lane.meter.tally().failed == 0 || files.is_listing() {
+        return Ok(());
+    }
+    drop_those(files, &keys_of_source(files).await?, vec![ItemState::Failed]).await
+}
+
+/// Fingerprints of all keys that the source asks for: eight bytes for each.
+async fn keys_of_source(files: &FileLane<'_>) -> Result<HashSet<u64>> {
+    let mut known: HashSet<u64> = HashSet::new();
+    let mut pages = pin!(files.listed(Which::All, Cursor::START));
+    while let Some(listed) = pages.next().await {
+        known.extend(listed?.entries.iter().map(|entry| fingerprint(&entry.key)));
+    }
+    Ok(known)
+}
+
+/// Takes files back that the source does not have any more. Of what a listing did not bring the bucket is asked once more:
+/// a folder that could not be read must not look like one that was emptied.
+pub(super) async fn drop_unknown(files: &FileLane<'_>, known: &HashSet<u64>) -> Result<()> {
+    let states = vec![
+        ItemState::Pending,
+        ItemState::Copying,
+        ItemState::Copied,
+        ItemState::Verified,
+        ItemState::Failed,
+        ItemState::Lost,
+        ItemState::Skipped,
+    ];
+    drop_those(files, known, states).await
+}
+
+async fn drop_those(files: &FileLane<'_>, known: &HashSet<u64>, states: Vec<ItemState>) -> Result<()> {
+    let lane = &files.lane;
+    let query = ItemQuery { states, limit: TOGETHER, ..ItemQuery::default() };
+    let mut pages = pin!(lane.items(&query));
+    while let Some(items) = pages.next().await {
+        let mut items = items?;
+        items.retain(|item| {
+            let counts = match item.state {
+                ItemState::Pending => true,
+                // Left alone in the target, and no longer counted.
+                ItemState::Skipped => item.reason != GONE,
+                state => has_arrived(state) || item.attempts > 0,
+            };
+            let named = if files.is_listing() { item.key.starts_with(NO_BLOB) } else { is_nameless(item) };
+            counts && !known.contains(&fingerprint(&item.key)) && !named
+        });
+        if files.is_listing() {
+            items = gone_for_sure(files, items).await?;
+        }
+        undo::take_back_gone_files(files, &items).await?;
+        lane.cx.signals.breathe().await?;
+    }
+    Ok(())
+}
+
+/// Those of the items whose files the bucket says it does not have.
+async fn gone_for_sure(files: &FileLane<'_>, items: Vec<ItemRow>) -> Result<Vec<ItemRow>> {
+    let mut gone = Vec::new();
+    for item in items {
+        let doing = format!("look for {} again", item.source);
+        match files.lane.call(&doing, || files.old.head(&item.source)).await {
+            Ok(None) => gone.push(item),
+            Ok(Some(_)) => {}
+            Err(fault) if matches!(fault.kind, FaultKind::Permission | FaultKind::Refused) => {}
+            Err(fault) => return Err(fault),
+        }
+    }
+    Ok(gone)
+}

@@ -1,0 +1,30 @@
+//! Moves records and bytes, verifies them, takes them back, backs them up. Either direction: both sides are the same
+//! ports.
+//!
+//! Neighbours: `phases` calls the verbs here from its steps and gives them a `StepContext`; `sync` carries changes
+//! back; the work tables behind `cx.work` hold what must survive this process. Every verb is idempotent, resumable from
+//! any point, ends within milliseconds of `cx.signals.stop`, and holds a few pages in memory at most.
+//! Must never enter: drivers (sqlx, reqwest, aws) and screens.
+
+mod account;
+pub mod backup;
+pub(crate) mod compare;
+pub mod files;
+pub(crate) mod lane;
+pub mod mapping;
+pub mod marker;
+mod meter;
+pub(crate) mod pump;
+pub mod records;
+mod retry;
+mod survey;
+pub(crate) mod undo;
+pub(crate) mod verified;
+#[cfg(test)]
+pub(crate) mod world;
+
+pub use account::account;
+pub use mapping::Mapping;
+pub use survey::{DatasetSurvey, FileSetSurvey, Forecast, SampleSurvey, SizeClass, Survey, survey};
+pub use undo::{undo_files, undo_records, undo_set};
+pub use verified::{Difference, Verified};

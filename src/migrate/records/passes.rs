@@ -1,0 +1,201 @@
+//! What else must move besides the main pass: what changed meanwhile, what an earlier attempt left behind, and what is
+//! gone from the source.
+
+use super::{
+    batch::{Job, Mover, NO_KEY},
+    holds, pump, watermark, watermark_of,
+};
+use crate::{
+    error::Result,
+    migrate::{
+        compare,
+        lane::{ReadPage, Which, by_key},
+        undo,
+    },
+    model::{BatchState, ItemState, Key, Record, Timestamp},
+    ports::{BatchRow, Cursor, ItemQuery, ItemRow},
+};
+use futures::{StreamExt, stream};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    pin::pin,
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+/// Passes over the changes before the lane leaves the rest to a later one: the source is written faster than it is read.
+const PASSES: u32 = 8;
+/// The reason of items whose record is no longer in the source.
+pub(crate) const GONE: &str = "gone from the source";
+
+/// Carries what changed in the source since the watermark, pass after pass, until one brings nothing new. Without a
+/// field that says when a record changed, each pass reads the whole source.
+pub(super) async fn catch_up(mover: &Mover<'_>) -> Result<()> {
+    for _ in 0..PASSES {
+        if pass(mover).await? == 0 {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// One pass: how many records it brought. Its own first page becomes the next watermark, once all of it is carried.
+async fn pass(mover: &Mover<'_>) -> Result<u64> {
+    let lane = mover.lane;
+    let since = watermark(lane).await?.filter(|_| lane.old.set.updated.is_some());
+    let which = since.map_or(Which::All, Which::Since);
+    let limit = lane.cx.plan.migration.batch_records;
+    let pages = lane.pages(&lane.old, which, Cursor::START, limit);
+    let asked = Timestamp::now();
+    let brought = AtomicU64::new(0);
+    let next_mark = OnceLock::new();
+    let jobs = stream::unfold(Box::pin(pages), |mut pages| async {
+        loop {
+            let job = match pages.next().await? {
+                Ok(read) => {
+                    let _mark = next_mark.get_or_init(|| watermark_of(read.page.as_of, asked));
+                    fresh(mover, read).await
+                }
+                Err(fault) => Err(fault),
+            };
+            if let Some(job) = job.transpose() {
+                return Some((job, pages));
+            }
+        }
+    });
+    pump(
+        lane,
+        jobs,
+        || lane.room(),
+        |job: Job| {
+            brought.fetch_add(job.records.len() as u64, Ordering::Relaxed);
+            mover.move_batch(job)
+        },
+    )
+    .await?;
+    if let Some(mark) = next_mark.into_inner() {
+        lane.note("watermark", &mark.to_string().into()).await?;
+    }
+    Ok(brought.into_inner())
+}
+
+/// The records of a page that the target does not hold as they are now, as an extra batch.
+async fn fresh(mover: &Mover<'_>, read: ReadPage) -> Result<Option<Job>> {
+    let lane = mover.lane;
+    let page = by_key(read.page.records, lane.mapping.key_field());
+    let keys: Vec<Key> = page.keys().cloned().map(Key).collect();
+    let rows = lane.fetch(&lane.new, &keys).await?;
+    let items = lane.items_of(page.keys().cloned().collect()).await?;
+    let is_fresh = |key: &str, record: &Record| {
+        let mapped = lane.mapping.forward(record);
+        match (items.get(key).map(|item| (item.state, item.digest)), mapped) {
+            (Some((ItemState::Conflicting, _)), _) | (Some((ItemState::Failed, None)), Err(_)) => false,
+            // Refused once, and not changed since.
+            (Some((ItemState::Failed, Some(tried))), Ok(mapped)) => tried != compare::digest(&mapped),
+            (Some((ItemState::Copied | ItemState::Verified, _)), Ok(mapped)) => !holds(rows.get(key), &mapped),
+            _ => true,
+        }
+    };
+    let records: Vec<Record> =
+        page.iter().filter(|(key, record)| is_fresh(key, record)).map(|(_, record)| record.clone()).collect();
+    if records.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(Job { number: mover.next_number(), from: None, next: None, records, base: None }))
+}
+
+/// Moves again what an earlier attempt left in these states, in the batches it belongs to. Records that are gone from
+/// the source meanwhile are taken back.
+pub(super) async fn redo(mover: &Mover<'_>, states: &[ItemState]) -> Result<()> {
+    let lane = mover.lane;
+    let limit = lane.cx.plan.migration.batch_records;
+    let query = ItemQuery { states: states.to_vec(), limit, ..ItemQuery::default() };
+    let mut batches: Option<BTreeMap<_, BatchRow>> = None;
+    let mut pages = pin!(lane.items(&query));
+    while let Some(items) = pages.next().await {
+        let items = items?;
+        if batches.is_none() {
+            let rows = lane.once("ask the ledger for batches", lane.cx.work.batches(Some(&lane.id))).await?;
+            batches = Some(rows.into_iter().map(|row| (row.batch.clone(), row)).collect());
+        }
+        let names: BTreeSet<_> = items.iter().map(|item| item.batch.clone()).collect();
+        for name in names {
+            let Some(row) = batches.as_ref().and_then(|rows| rows.get(&name)) else { continue };
+            let (keyless, of_batch): (Vec<_>, Vec<_>) =
+                items.iter().filter(|item| item.batch == name).cloned().partition(|item| item.key.starts_with(NO_KEY));
+            if !keyless.is_empty() {
+                reread(mover, row, &keyless).await?;
+            }
+            let keys: Vec<Key> = of_batch.iter().map(|item| Key(item.key.clone())).collect();
+            let found = lane.fetch(&lane.old, &keys).await?;
+            let gone: Vec<_> = of_batch.into_iter().filter(|item| !found.contains_key(&item.key)).collect();
+            undo::take_back_gone(lane, &gone).await?;
+            lane.cx.signals.breathe().await?;
+            if !found.is_empty() {
+                let job = Job {
+                    number: row.number,
+                    from: row.from.clone(),
+                    next: row.next.clone(),
+                    records: found.into_values().collect(),
+                    base: Some(row.clone()),
+                };
+                // Whether too many failed is judged when everything had its chance.
+                mover.redo_batch(job).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Moves a whole page again in which records had no key: those that still have none fail anew.
+async fn reread(mover: &Mover<'_>, row: &BatchRow, keyless: &[ItemRow]) -> Result<()> {
+    let lane = mover.lane;
+    undo::mark_gone(lane, keyless).await?;
+    let from = Cursor(row.from.clone());
+    let limit = lane.cx.plan.migration.batch_records;
+    if let Some(read) = pin!(lane.pages(&lane.old, Which::All, from, limit)).next().await {
+        let records = read?.page.records;
+        let (from, next, base) = (row.from.clone(), row.next.clone(), Some(row.clone()));
+        mover.redo_batch(Job { number: row.number, from, next, records, base }).await?;
+    }
+    Ok(())
+}
+
+/// Takes records back that were deleted in the source after they were copied. Only looks when the counts say that there
+/// are any: then every item is asked for.
+pub(crate) async fn drop_gone(mover: &Mover<'_>) -> Result<()> {
+    let lane = mover.lane;
+    lane.take_stock().await?;
+    let tally = lane.meter.tally();
+    let count = lane.count(&lane.old).await?;
+    lane.meter.set_total(Some(count));
+    if tally.items() - tally.skipped <= count {
+        return Ok(());
+    }
+    let states = vec![ItemState::Copied, ItemState::Verified, ItemState::Failed, ItemState::Conflicting];
+    let query = ItemQuery { states, limit: lane.cx.plan.migration.batch_records, ..ItemQuery::default() };
+    let mut pages = pin!(lane.items(&query));
+    while let Some(items) = pages.next().await {
+        let mut items = items?;
+        items.retain(|item| !item.key.starts_with(NO_KEY));
+        let keys: Vec<Key> = items.iter().map(|item| Key(item.key.clone())).collect();
+        let found = lane.fetch(&lane.old, &keys).await?;
+        items.retain(|item| !found.contains_key(&item.key));
+        undo::take_back_gone(lane, &items).await?;
+        lane.cx.signals.breathe().await?;
+    }
+    Ok(())
+}
+
+/// Ends the batches that an earlier process left open and whose items have all moved on, in whichever batch.
+pub(super) async fn tidy(mover: &Mover<'_>) -> Result<()> {
+    let lane = mover.lane;
+    let rows = lane.once("ask the ledger for batches", lane.cx.work.batches(Some(&lane.id))).await?;
+    for row in rows.into_iter().filter(|row| row.state != BatchState::Done) {
+        let done = BatchRow { state: BatchState::Done, error: String::new(), finished: Some(Timestamp::now()), ..row };
+        lane.once("save a batch", lane.cx.work.save(&done, &[])).await?;
+    }
+    Ok(())
+}

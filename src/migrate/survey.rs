@@ -1,0 +1,276 @@
+//! What a plan would move, before anything moves. How long that takes is measured on a sample (`sample`): nothing is
+//! written, so what the writes cost is only bounded.
+
+mod sample;
+
+use super::Mapping;
+use crate::{
+    error::{Fault, Result},
+    model::Record,
+    plan::{DatasetPlan, FileSetPlan, Plan, SetPlan},
+    ports::{Cursor, Found, Ports, SetRef},
+};
+use futures::StreamExt as _;
+use serde::{Deserialize, Serialize};
+use std::{sync::Arc, time::Instant};
+
+/// What a plan would move.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Survey {
+    /// Per dataset, in the plan's order.
+    pub datasets: Vec<DatasetSurvey>,
+    /// Per file set, in the plan's order.
+    pub file_sets: Vec<FileSetSurvey>,
+    /// Shortest and longest likely time; `None` if a part of it could not be measured.
+    pub seconds: Option<Forecast>,
+    /// What must be mended before a run can begin.
+    pub blockers: Vec<String>,
+    /// What a person should know.
+    pub warnings: Vec<String>,
+}
+
+/// What a dataset would move.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct DatasetSurvey {
+    /// Its name.
+    pub name: String,
+    /// Records on the legacy side; `None` if it cannot say.
+    pub records: Option<u64>,
+    /// Records that stand on the new side already.
+    pub standing: Option<u64>,
+    /// Bytes of its records, from a sample.
+    pub record_bytes: Option<u64>,
+    /// Files behind its records, from a sample; `None` if it has none.
+    pub files: Option<u64>,
+    /// Bytes of those files, from a sample; `None` if neither rows nor bucket say.
+    pub file_bytes: Option<u64>,
+    /// Files by size, from a sample; `None` as above.
+    pub sizes: Option<Vec<SizeClass>>,
+    /// Files that stand in the target already and are the same, from a sample; `None` if a server does not say.
+    pub already: Option<u64>,
+    /// What was read for it.
+    pub sample: SampleSurvey,
+    /// How long it is likely to take; `None` if that could not be measured.
+    pub seconds: Option<Forecast>,
+}
+
+/// A range of time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Forecast {
+    /// Shortest likely time in seconds.
+    pub low: f64,
+    /// Longest likely time in seconds.
+    pub high: f64,
+}
+
+impl Forecast {
+    /// One after the other.
+    fn and(self, other: Self) -> Self {
+        Self { low: self.low + other.low, high: self.high + other.high }
+    }
+}
+
+/// Files up to a size and above the one before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SizeClass {
+    /// Bytes, at most; `None` for all that are longer.
+    pub up_to: Option<u64>,
+    /// How many files.
+    pub files: u64,
+}
+
+/// What was read to measure.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct SampleSurvey {
+    /// Files read from the source.
+    pub files: u64,
+    /// Their bytes, as far as they were read.
+    pub bytes: u64,
+    /// How long that took.
+    pub seconds: f64,
+    /// Keys looked up in the target.
+    pub looked_up: u64,
+    /// How long that took.
+    pub looked_up_seconds: f64,
+}
+
+/// What a file set would move.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileSetSurvey {
+    /// Its name.
+    pub name: String,
+    /// Files that were found.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// There are more: the look ended before the listing did.
+    pub more: bool,
+}
+
+/// Findings of a bucket looked at, at least.
+const FOUND: u64 = 10_000;
+/// Records looked at in the sample.
+const SAMPLE: u32 = 200;
+/// Writing is reckoned to take at most so many times as long as reading; it cannot be measured without writing.
+const WRITES: f64 = 4.0;
+
+/// Looks at both sides of every dataset without changing anything.
+///
+/// # Errors
+/// Only `Plan`; a server that does not answer is a blocker in the survey.
+pub async fn survey(plan: &Plan, ports: &Ports) -> Result<Survey> {
+    let mut survey = Survey { seconds: Some(Forecast::default()), ..Survey::default() };
+    for dataset in &plan.datasets {
+        let found = look(plan, dataset, ports, &mut survey).await?;
+        survey.seconds = survey.seconds.zip(found.seconds).map(|(sum, more)| sum.and(more));
+        survey.datasets.push(found);
+    }
+    for set in &plan.file_sets {
+        let found = look_at_files(set, ports, &mut survey).await?;
+        // Nobody measured how fast it would go.
+        survey.seconds = None;
+        survey.file_sets.push(found);
+    }
+    Ok(survey)
+}
+
+/// Looks at the beginning of what a bucket holds: however much there is, a preview does not take long.
+async fn look_at_files(set: &FileSetPlan, ports: &Ports, survey: &mut Survey) -> Result<FileSetSurvey> {
+    let mut seen = FileSetSurvey { name: set.name.clone(), ..FileSetSurvey::default() };
+    let mut scan = Arc::clone(&ports.bucket(&set.from.bucket)?).scan(&set.from.prefix);
+    let mut odd = None;
+    while let Some(page) = scan.next().await {
+        if seen.files >= FOUND {
+            seen.more = true;
+            survey.warnings.push(format!("{}: only the first {} files were looked at", set.name, seen.files));
+            break;
+        }
+        match page {
+            Ok(found) => {
+                for found in found {
+                    match found {
+                        Found::Blob(blob) => {
+                            seen.files += 1;
+                            seen.bytes += blob.size;
+                        }
+                        Found::Odd { name, why } => drop(odd.get_or_insert(format!("{name}: {why}"))),
+                    }
+                }
+            }
+            Err(fault) => {
+                survey.blockers.push(format!("{}: {}", set.name, fault.advice()));
+                break;
+            }
+        }
+    }
+    survey.warnings.extend(odd.map(|odd| format!("{}: there is what cannot be moved, first {odd}", set.name)));
+    Ok(seen)
+}
+
+async fn look(plan: &Plan, dataset: &DatasetPlan, ports: &Ports, survey: &mut Survey) -> Result<DatasetSurvey> {
+    let mut found = DatasetSurvey { name: dataset.name.clone(), ..DatasetSurvey::default() };
+    let set =
+        |plan: &SetPlan| SetRef { name: plan.name.clone(), key: dataset.key.clone(), updated: dataset.updated.clone() };
+    let blocked = |fault: &Fault| format!("{}: {}", dataset.name, fault.advice());
+    let old = ports.store(&dataset.from.store)?;
+    let new = ports.store(&dataset.to.store)?;
+    match old.describe(&set(&dataset.from)).await {
+        Ok(info) => found.records = info.count,
+        Err(fault) => survey.blockers.push(blocked(&fault)),
+    }
+    match new.describe(&set(&dataset.to)).await {
+        Ok(info) => found.standing = info.count,
+        Err(fault) => survey.blockers.push(blocked(&fault)),
+    }
+    if let Some(standing) = found.standing.filter(|standing| *standing > 0) {
+        survey.warnings.push(format!("{}: {standing} records stand on the new side already", dataset.name));
+    }
+    let asked = Instant::now();
+    match old.read(&set(&dataset.from), &Cursor::START, SAMPLE).await {
+        Ok(page) => {
+            let took = asked.elapsed().as_secs_f64();
+            sample(dataset, &page.records, &mut found, survey);
+            found.seconds = records_take(took, page.records.len(), found.records);
+            if dataset.blob.is_some() {
+                let trouble = sample::files(plan, dataset, ports, &page.records, &mut found).await?;
+                survey
+                    .warnings
+                    .extend(trouble.map(|why| format!("{}: a sample of its files met: {why}", dataset.name)));
+            }
+        }
+        Err(fault) => survey.blockers.push(blocked(&fault)),
+    }
+    Ok(found)
+}
+
+/// Reading them all, and writing them.
+#[expect(clippy::cast_precision_loss, reason = "a rough forecast")]
+fn records_take(took: f64, sampled: usize, records: Option<u64>) -> Option<Forecast> {
+    let low = took / sampled.max(1) as f64 * records? as f64;
+    Some(Forecast { low, high: low * (1.0 + WRITES) })
+}
+
+/// Sizes from a sample, scaled to the whole, and what the mapping makes of it.
+fn sample(dataset: &DatasetPlan, records: &[Record], found: &mut DatasetSurvey, survey: &mut Survey) {
+    match Mapping::new(dataset) {
+        Ok(mapping) => {
+            let wrong = records.iter().find_map(|record| mapping.forward(record).err());
+            survey.blockers.extend(wrong.map(|fault| format!("{}: {}", dataset.name, fault.advice())));
+        }
+        Err(fault) => survey.blockers.push(format!("{}: {}", dataset.name, fault.advice())),
+    }
+    // Users may have added some since they were counted.
+    found.records = found.records.map(|count| count.max(records.len() as u64));
+    let total = found.records.unwrap_or(records.len() as u64);
+    let scaled = |sum: u64| if records.is_empty() { 0 } else { sum.saturating_mul(total) / records.len() as u64 };
+    let bytes: u64 = records.iter().map(|record| record.to_json().to_string().len() as u64).sum();
+    found.record_bytes = Some(scaled(bytes));
+    if let Some(blob) = &dataset.blob {
+        let has_path = |record: &&Record| record.text(&blob.path).is_some_and(|path| !path.is_empty());
+        found.files = Some(scaled(records.iter().filter(has_path).count() as u64));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        error::FaultKind,
+        migrate::world::{World, blob_key, bytes as bytes_of},
+        ports::fakes::Mishap,
+    };
+    use serde_json::json;
+
+    #[tokio::test]
+    async fn says_what_would_move_and_what_stands_in_the_way() {
+        let world = World::new(10, 4);
+        let cx = world.start();
+        let calm = survey(&cx.plan, &cx.ports).await.unwrap();
+        assert_eq!(calm.blockers, Vec::<String>::new());
+        assert_eq!(
+            calm.datasets.iter().map(|set| (set.records, set.files)).collect::<Vec<_>>(),
+            [(Some(10), None), (Some(4), Some(4))]
+        );
+        let bytes: u64 = world.media.blobs().values().map(|bytes| bytes.len() as u64).sum();
+        let set = &calm.datasets[1];
+        assert_eq!((set.file_bytes, set.already), (Some(bytes), Some(0)));
+        let sizes: Vec<u64> = set.sizes.as_ref().unwrap().iter().map(|class| class.files).collect();
+        assert_eq!(sizes, [0, 4, 0, 0, 0, 0]);
+        assert_eq!((set.sample.files, set.sample.bytes, set.sample.looked_up), (4, bytes, 4));
+        assert!(calm.seconds.is_some_and(|seconds| 0.0 < seconds.low && seconds.low <= seconds.high), "{calm:?}");
+        assert!(world.r2.blobs().is_empty(), "nothing is written");
+        world.r2.put_bytes(&blob_key(1), bytes_of(1));
+        world.r2.put_bytes(&blob_key(2), "something else");
+        assert_eq!(survey(&cx.plan, &cx.ports).await.unwrap().datasets[1].already, Some(1));
+        world.trouble.always("media.open", Mishap::Fail(FaultKind::Server));
+        world.trouble.always("r2.head", Mishap::Fail(FaultKind::Server));
+        let dark = survey(&cx.plan, &cx.ports).await.unwrap();
+        assert_eq!((dark.datasets[1].already, dark.datasets[1].seconds, dark.seconds), (None, None, None));
+        world.old.put("users", json!({"id": 11, "updated_at": ""}));
+        world.new.put("users", json!({"id": 1}));
+        world.trouble.always("new.describe", Mishap::Fail(FaultKind::Unauthorized));
+        let shut = survey(&cx.plan, &cx.ports).await.unwrap();
+        assert_eq!(shut.blockers.len(), 3, "{:?}", shut.blockers);
+        assert!(shut.blockers.iter().any(|blocker| blocker.contains("`first`")), "{:?}", shut.blockers);
+    }
+}

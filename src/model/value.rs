@@ -1,0 +1,195 @@
+//! Records and their values, and the digest by which two sides compare them.
+//!
+//! A value is what a store can hold, not what a wire format can: adapters translate at their edge.
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use std::{collections::BTreeMap, fmt};
+
+/// One value of a record.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Value {
+    /// Nothing; not the same as an empty text.
+    Null,
+    /// Yes or no.
+    Bool(bool),
+    /// A whole number.
+    Int(i64),
+    /// A binary floating-point number.
+    Float(f64),
+    /// Unicode text.
+    Text(String),
+    /// A list or an object; the order of an object's keys carries no meaning.
+    Json(serde_json::Value),
+}
+
+impl Value {
+    /// The value a JSON document stands for. Whole numbers beyond 64 bits stay JSON, so that no digit is lost.
+    #[must_use]
+    pub fn from_json(json: serde_json::Value) -> Self {
+        match json {
+            serde_json::Value::Null => Self::Null,
+            serde_json::Value::Bool(b) => Self::Bool(b),
+            serde_json::Value::Number(n) => match (n.as_i64(), n.as_f64()) {
+                (Some(i), _) => Self::Int(i),
+                (None, Some(f)) if n.is_f64() => Self::Float(f),
+                _ => Self::Json(serde_json::Value::Number(n)),
+            },
+            serde_json::Value::String(s) => Self::Text(s),
+            other => Self::Json(other),
+        }
+    }
+
+    /// The value as a JSON document.
+    #[must_use]
+    pub fn to_json(&self) -> serde_json::Value {
+        match self {
+            Self::Null => serde_json::Value::Null,
+            Self::Bool(b) => (*b).into(),
+            Self::Int(i) => (*i).into(),
+            Self::Float(f) => serde_json::Number::from_f64(*f).map_or(serde_json::Value::Null, Into::into),
+            Self::Text(s) => s.clone().into(),
+            Self::Json(j) => j.clone(),
+        }
+    }
+
+    /// The value as a person reads it and as a key is compared: text without quotes, JSON in canonical order.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        match self {
+            Self::Text(s) => s.clone(),
+            other => canonical(&other.to_json()),
+        }
+    }
+}
+
+/// JSON text with object keys sorted, so that equal documents have equal text.
+fn canonical(json: &serde_json::Value) -> String {
+    match json {
+        serde_json::Value::Object(map) => {
+            let sorted: BTreeMap<_, _> = map.iter().collect();
+            let fields: Vec<String> = sorted
+                .iter()
+                .map(|(k, v)| format!("{}:{}", serde_json::Value::from(k.as_str()), canonical(v)))
+                .collect();
+            format!("{{{}}}", fields.join(","))
+        }
+        serde_json::Value::Array(items) => {
+            format!("[{}]", items.iter().map(canonical).collect::<Vec<_>>().join(","))
+        }
+        other => other.to_string(),
+    }
+}
+
+/// A record's key, as canonical text: two keys are the same record exactly if their texts are equal.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Key(pub String);
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// One record: fields by name.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Record(pub BTreeMap<String, Value>);
+
+impl Record {
+    /// The value of a field, if the record has it.
+    #[must_use]
+    pub fn get(&self, field: &str) -> Option<&Value> {
+        self.0.get(field)
+    }
+
+    /// The record's key; `None` if the field is missing or null.
+    #[must_use]
+    pub fn key(&self, field: &str) -> Option<Key> {
+        match self.get(field) {
+            None | Some(Value::Null) => None,
+            Some(value) => Some(Key(value.to_text())),
+        }
+    }
+
+    /// The field as text; `None` if missing or null.
+    #[must_use]
+    pub fn text(&self, field: &str) -> Option<String> {
+        self.key(field).map(|key| key.0)
+    }
+
+    /// The record as a JSON object.
+    #[must_use]
+    pub fn to_json(&self) -> serde_json::Value {
+        self.0.iter().map(|(name, value)| (name.clone(), value.to_json())).collect::<serde_json::Map<_, _>>().into()
+    }
+
+    /// The record a JSON object stands for; `None` for any other document.
+    #[must_use]
+    pub fn from_json(json: serde_json::Value) -> Option<Self> {
+        match json {
+            serde_json::Value::Object(map) => {
+                Some(Self(map.into_iter().map(|(name, value)| (name, Value::from_json(value))).collect()))
+            }
+            _ => None,
+        }
+    }
+
+    /// SHA-256 over the canonical text of all fields, in field order.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        Digest(Sha256::digest(canonical(&self.to_json()).as_bytes()).into())
+    }
+}
+
+/// A SHA-256.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Digest(pub [u8; 32]);
+
+impl Digest {
+    /// Digest of these bytes.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(Sha256::digest(bytes).into())
+    }
+
+    /// The digest written as 64 hexadecimal digits; `None` for any other text.
+    #[must_use]
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let mut bytes = [0; 32];
+        hex::decode_to_slice(text, &mut bytes).ok().map(|()| Self(bytes))
+    }
+
+    /// 64 lower-case hexadecimal digits.
+    #[must_use]
+    pub fn to_hex(self) -> String {
+        hex::encode(self.0)
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.to_hex())
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.to_hex())
+    }
+}
+
+impl Serialize for Digest {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.to_hex())
+    }
+}
+
+impl<'de> Deserialize<'de> for Digest {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::from_hex(&text).ok_or_else(|| serde::de::Error::custom("a SHA-256 is 64 hexadecimal digits"))
+    }
+}

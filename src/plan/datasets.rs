@@ -1,0 +1,154 @@
+//! The datasets of a plan and the bytes behind their records.
+
+use super::{
+    BlobPlan, DatasetPlan, SetPlan, StorePlan,
+    check::Placed,
+    reader::{Node, Span},
+    sides::Sides,
+    table::Table,
+    template, write_back,
+};
+use std::collections::BTreeMap;
+
+/// All datasets in the order of the file; those with mistakes in them are missing.
+pub(super) fn read(root: &Table<'_>, sides: &Sides) -> Vec<Placed<DatasetPlan>> {
+    let parts: Vec<_> = root
+        .tables("dataset")
+        .into_iter()
+        .map(|table| {
+            let node = table.need("name", "\"users\"");
+            let span = node.as_ref().map_or_else(|| table.span.clone(), |node| node.span.clone());
+            let name = node.and_then(|node| node.name("_"));
+            (name, span, table)
+        })
+        .collect();
+    let names: Vec<String> = parts.iter().filter_map(|(name, ..)| name.clone()).collect();
+    let read = |(name, span, table): (Option<String>, Span, Table<'_>)| {
+        let plan = dataset(&table, name, &names, sides);
+        table.close();
+        Some(Placed { plan: plan?, span })
+    };
+    parts.into_iter().filter_map(read).collect()
+}
+
+fn dataset(table: &Table<'_>, name: Option<String>, names: &[String], sides: &Sides) -> Option<DatasetPlan> {
+    let needs = table.get("needs").and_then(|node| node.list(|item| item.reference("dataset", names)));
+    let from = table.need("from", "{ store = \"…\", path = \"/…/\" }").and_then(|node| set(&node, sides));
+    let to = table.need("to", "{ store = \"…\", table = \"…\" }").and_then(|node| set(&node, sides));
+    let key = table.need("key", "\"id\"").and_then(|node| node.filled());
+    let updated = table.get("updated").map(|node| node.filled());
+    let map = map(table);
+    let drop = fields(table, "drop").unwrap_or_default();
+    let back = fields(table, "back");
+    let blob = table.get("blob").map(|node| blob(&node, sides, key.as_deref()));
+    forbid(table, "drop", &drop, |field| {
+        if Some(field) == key.as_deref() {
+            Some("the key".into())
+        } else {
+            map.contains_key(field).then(|| "computed in `map`".into())
+        }
+    });
+    forbid(table, "back", back.as_deref().unwrap_or_default(), |field| {
+        drop.iter().any(|dropped| dropped == field).then(|| "dropped, so the new side does not have it".into())
+    });
+    Some(DatasetPlan {
+        name: name?,
+        needs: needs.unwrap_or_default(),
+        from: from?,
+        to: to?,
+        key: key?,
+        // A value that could not be read is already a problem.
+        updated: updated.flatten(),
+        map,
+        drop,
+        back,
+        blob: blob.flatten(),
+    })
+}
+
+fn fields(table: &Table<'_>, key: &str) -> Option<Vec<String>> {
+    table.get(key)?.list(Node::filled)
+}
+
+/// Notes a problem at the list under `key` for each field that `why` objects to.
+fn forbid(table: &Table<'_>, key: &str, fields: &[String], why: impl Fn(&str) -> Option<String>) {
+    let Some(node) = table.get(key) else { return };
+    for field in fields {
+        if let Some(why) = why(field) {
+            let field = crate::model::text::clean(field, 60);
+            node.fault(format!("`{field}` in `{}`, which is {why}", node.label), "the list without it");
+        }
+    }
+}
+
+fn map(table: &Table<'_>) -> BTreeMap<String, String> {
+    let entries = table.table("map").map(|map| map.entries()).unwrap_or_default();
+    entries
+        .into_iter()
+        .filter_map(|(field, _, node)| {
+            let text = node.filled()?;
+            if let Some(why) = template::expression(&text) {
+                node.fault(
+                    format!("{}, which is no expression: {why}", node.shown()),
+                    "a minijinja expression over the record's fields, as \"email | lower\"",
+                );
+            }
+            Some((field, text))
+        })
+        .collect()
+}
+
+/// `{ store = "…", path = "/…/" }` or `{ store = "…", table = "…" }`.
+fn set(node: &Node<'_>, sides: &Sides) -> Option<SetPlan> {
+    let table = node.table()?;
+    let store = table.need("store", "\"…\"").and_then(|node| node.reference("store", &sides.store_names));
+    let plan = store.as_deref().and_then(|name| sides.stores.get(name));
+    let name = match plan {
+        Some(StorePlan::Http { .. }) => table.need("path", "\"/api/…/\"").and_then(|node| path(&node)),
+        Some(StorePlan::Sqlite { .. }) => table.need("table", "\"users\"").and_then(|node| sql_name(&node)),
+        // The store is a problem of its own; without it nobody knows which of the two it would be.
+        None => table.get("path").or_else(|| table.get("table")).and_then(|node| node.filled()),
+    };
+    if plan.is_none() {
+        table.get("table");
+    }
+    table.close();
+    Some(SetPlan { store: store?, name: name? })
+}
+
+fn path(node: &Node<'_>) -> Option<String> {
+    node.parsed("a path on the store's server", "a path that begins with a slash, as \"/api/users/\"", |text| {
+        (text.starts_with('/') && !text.contains(char::is_whitespace)).then(|| text.to_owned())
+    })
+}
+
+fn sql_name(node: &Node<'_>) -> Option<String> {
+    node.parsed("a table's name", "letters, digits and `_`, not beginning with a digit", |text| {
+        let good = !text.starts_with(|c: char| c.is_ascii_digit())
+            && (1..=64).contains(&text.len())
+            && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        good.then(|| text.to_owned())
+    })
+}
+
+fn blob(node: &Node<'_>, sides: &Sides, record_key: Option<&str>) -> Option<BlobPlan> {
+    let table = node.table()?;
+    // The new side is listed for what earlier runs left there.
+    let bucket = |key, listed| table.need(key, "\"…\"").and_then(|node| sides.bucket(&node, listed));
+    let (from, to) = (bucket("from", false), bucket("to", true));
+    let path = table.need("path", "\"file_path\"").and_then(|node| node.filled());
+    let key = table.need("key", "\"users/{{ user_id }}/{{ id }}\"").and_then(|node| {
+        let text = node.filled()?;
+        if let Some(why) = template::template(&text) {
+            let instead = "a minijinja template over the record's fields, as \"users/{{ user_id }}/{{ id }}\"";
+            node.fault(format!("{}, which is no template: {why}", node.shown()), instead);
+        }
+        Some(text)
+    });
+    let field = |key| table.get(key).and_then(|node| node.filled());
+    let (sha256, size, content_type) = (field("sha256"), field("size"), field("content_type"));
+    // One that could not be read is already a problem.
+    let write_back = table.get("write_back").and_then(|node| write_back::read(&node, record_key));
+    table.close();
+    Some(BlobPlan { from: from?, path: path?, to: to?, key: key?, sha256, size, content_type, write_back })
+}

@@ -1,0 +1,190 @@
+//! A store in memory.
+
+use super::Trouble;
+use crate::{
+    error::{Fault, FaultKind, Result},
+    model::{Key, Record, Timestamp, Value},
+    ports::{Cursor, Page, RecordStore, SetInfo, SetRef, WriteOutcome},
+};
+use async_trait::async_trait;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+/// Keys in the order of whole numbers where they are such, then as text.
+type Rows = BTreeMap<(i64, String), Record>;
+
+#[derive(Default)]
+struct Sets {
+    rows: BTreeMap<String, Rows>,
+    poison: BTreeSet<String>,
+    clock: Timestamp,
+    writes: Vec<Key>,
+}
+
+/// A store in memory. Its clock moves one second with every write of a user ([`FakeStore::put`]).
+pub(crate) struct FakeStore {
+    name: String,
+    trouble: Arc<Trouble>,
+    /// Keeps yes and no as numbers and JSON as text, as SQLite does.
+    lossy: bool,
+    sets: Mutex<Sets>,
+}
+
+impl FakeStore {
+    /// An empty store under this name.
+    pub(crate) fn new(name: &str, trouble: &Arc<Trouble>) -> Arc<Self> {
+        Arc::new(Self { name: name.into(), trouble: Arc::clone(trouble), lossy: false, sets: Mutex::default() })
+    }
+
+    /// An empty store that keeps types as SQLite does.
+    pub(crate) fn lossy(name: &str, trouble: &Arc<Trouble>) -> Arc<Self> {
+        Arc::new(Self { name: name.into(), trouble: Arc::clone(trouble), lossy: true, sets: Mutex::default() })
+    }
+
+    /// A user writes this record (key field `id`); `updated_at` is set if the record has it.
+    pub(crate) fn put(&self, set: &str, json: serde_json::Value) {
+        let mut record = Record::from_json(json).expect("an object");
+        let mut sets = self.lock();
+        sets.clock += Duration::from_secs(1);
+        let now = sets.clock;
+        if let Some(updated) = record.0.get_mut("updated_at") {
+            *updated = Value::Text(now.to_string());
+        }
+        let key = record.key("id").expect("an id");
+        sets.rows.entry(set.into()).or_default().insert(order(&key), record);
+    }
+
+    /// A user deletes a record.
+    pub(crate) fn remove(&self, set: &str, key: &str) {
+        self.lock().rows.entry(set.into()).or_default().remove(&order(&Key(key.into())));
+    }
+
+    /// From now on this key is refused by every write.
+    pub(crate) fn poison(&self, key: &str) {
+        self.lock().poison.insert(key.into());
+    }
+
+    /// No key is refused any more.
+    pub(crate) fn heal(&self) {
+        self.lock().poison.clear();
+    }
+
+    /// All rows of a set by key.
+    pub(crate) fn rows(&self, set: &str) -> BTreeMap<String, Record> {
+        let sets = self.lock();
+        sets.rows.get(set).into_iter().flatten().map(|((_, key), row)| (key.clone(), row.clone())).collect()
+    }
+
+    /// One row.
+    pub(crate) fn row(&self, set: &str, key: &str) -> Option<Record> {
+        self.lock().rows.get(set)?.get(&order(&Key(key.into()))).cloned()
+    }
+
+    /// Keys written through the port so far, in order.
+    pub(crate) fn written(&self) -> Vec<Key> {
+        self.lock().writes.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Sets> {
+        self.sets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn around<T>(&self, method: &str, work: impl FnOnce(&mut Sets) -> Result<T>) -> Result<T> {
+        self.trouble.around(&format!("{}.{method}", self.name), |_| work(&mut self.lock())).await
+    }
+
+    fn kept(&self, value: &Value) -> Value {
+        match value {
+            Value::Bool(b) if self.lossy => Value::Int(i64::from(*b)),
+            Value::Json(_) if self.lossy => Value::Text(value.to_text()),
+            other => other.clone(),
+        }
+    }
+}
+
+fn order(key: &Key) -> (i64, String) {
+    (key.0.parse().unwrap_or(i64::MAX), key.0.clone())
+}
+
+fn page(sets: &Sets, set: &str, from: &Cursor, limit: u32, keep: impl Fn(&Record) -> bool) -> Page {
+    let after = from.0.as_ref().map(|key| order(&Key(key.clone())));
+    let rows = sets.rows.get(set);
+    let mut left = rows.into_iter().flatten().filter(|(key, row)| after.as_ref().is_none_or(|a| *key > a) && keep(row));
+    let limit = usize::try_from(limit).expect("fits");
+    let taken: Vec<_> = left.by_ref().take(limit).collect();
+    let next = left.next().and(taken.last()).map(|((_, key), _)| Cursor(Some(key.clone())));
+    Page {
+        records: taken.into_iter().map(|(_, row)| row.clone()).collect(),
+        next,
+        total: rows.map(|rows| rows.len() as u64),
+        as_of: Some(sets.clock),
+    }
+}
+
+#[async_trait]
+impl RecordStore for FakeStore {
+    async fn describe(&self, set: &SetRef) -> Result<SetInfo> {
+        self.around("describe", |sets| {
+            let count = sets.rows.get(&set.name).map_or(0, BTreeMap::len);
+            Ok(SetInfo { count: Some(count as u64), fields: Vec::new(), writable: true })
+        })
+        .await
+    }
+
+    async fn read(&self, set: &SetRef, from: &Cursor, limit: u32) -> Result<Page> {
+        self.around("read", |sets| Ok(page(sets, &set.name, from, limit, |_| true))).await
+    }
+
+    async fn changes(&self, set: &SetRef, since: Timestamp, from: &Cursor, limit: u32) -> Result<Page> {
+        let Some(updated) = set.updated.clone() else {
+            return Err(Fault::new(FaultKind::Plan, "read changes"));
+        };
+        let newer =
+            |row: &Record| row.text(&updated).and_then(|at| at.parse::<Timestamp>().ok()).is_some_and(|at| at >= since);
+        self.around("changes", |sets| Ok(page(sets, &set.name, from, limit, newer))).await
+    }
+
+    async fn fetch(&self, set: &SetRef, keys: &[Key]) -> Result<Vec<Record>> {
+        self.around("fetch", |sets| {
+            let rows = sets.rows.get(&set.name);
+            Ok(keys.iter().filter_map(|key| rows?.get(&order(key)).cloned()).collect())
+        })
+        .await
+    }
+
+    async fn write(&self, set: &SetRef, records: &[Record]) -> Result<Vec<WriteOutcome>> {
+        self.around("write", |sets| {
+            let mut outcomes = Vec::new();
+            for record in records {
+                let key = record.key(&set.key).ok_or_else(|| Fault::new(FaultKind::Refused, "write without a key"))?;
+                if sets.poison.contains(&key.0) {
+                    outcomes.push(WriteOutcome::Rejected("poison".into()));
+                    continue;
+                }
+                sets.writes.push(key.clone());
+                let rows = sets.rows.entry(set.name.clone()).or_default();
+                let existed = rows.contains_key(&order(&key));
+                let row = rows.entry(order(&key)).or_default();
+                row.0.extend(record.0.iter().map(|(field, value)| (field.clone(), self.kept(value))));
+                outcomes.push(if existed { WriteOutcome::Updated } else { WriteOutcome::Created });
+            }
+            Ok(outcomes)
+        })
+        .await
+    }
+
+    async fn delete(&self, set: &SetRef, keys: &[Key]) -> Result<()> {
+        self.around("delete", |sets| {
+            if let Some(rows) = sets.rows.get_mut(&set.name) {
+                for key in keys {
+                    rows.remove(&order(key));
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+}

@@ -1,0 +1,89 @@
+//! The port to records.
+
+use crate::{
+    error::Result,
+    model::{Key, Record, Timestamp},
+};
+use async_trait::async_trait;
+
+/// A set of records in a store: a table, or an endpoint's path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SetRef {
+    /// Table name or path.
+    pub name: String,
+    /// The field that identifies a record.
+    pub key: String,
+    /// The field that says when a record changed last, if there is one.
+    pub updated: Option<String>,
+}
+
+/// What a store knows of a set.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SetInfo {
+    /// Number of records, if the store can say without reading them all.
+    pub count: Option<u64>,
+    /// Field names, if the store can say; empty if not.
+    pub fields: Vec<String>,
+    /// The store takes writes with this credential, as far as can be told without writing.
+    pub writable: bool,
+}
+
+/// Where to read on, in the store's own words. Opaque to callers, stable across processes, safe to keep in the ledger.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Cursor(pub Option<String>);
+
+impl Cursor {
+    /// The beginning of the set.
+    pub const START: Self = Self(None);
+}
+
+/// A page of records.
+#[derive(Debug, Clone, Default)]
+pub struct Page {
+    /// The records, in key order where the store has one.
+    pub records: Vec<Record>,
+    /// Where the next page begins; `None` at the end.
+    pub next: Option<Cursor>,
+    /// Number of records in the whole set, if the answer said so.
+    pub total: Option<u64>,
+    /// The store's clock when it answered, if it said so: the watermark for a later [`RecordStore::changes`].
+    pub as_of: Option<Timestamp>,
+}
+
+/// What became of one record of a write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WriteOutcome {
+    /// There now, and was not before.
+    Created,
+    /// There now, and was there before (also when nothing differed).
+    Updated,
+    /// Not there: the store refused this record for this reason, and took the others.
+    Rejected(String),
+}
+
+/// A port to records. Records of one set have one key field; a write never changes other fields than those given.
+#[async_trait]
+pub trait RecordStore: Send + Sync {
+    /// What the store knows of the set. Also the reachability and credential check: a wrong credential is
+    /// `Unauthorized`, a missing set `NotFound`.
+    async fn describe(&self, set: &SetRef) -> Result<SetInfo>;
+
+    /// One page of at most `limit` records from `from`. Reading from [`Cursor::START`] and following `next` to its end
+    /// gives every record that existed throughout; a record inserted or deleted meanwhile may or may not be seen, and a
+    /// record may be seen twice (callers are idempotent), but none that stayed is skipped.
+    async fn read(&self, set: &SetRef, from: &Cursor, limit: u32) -> Result<Page>;
+
+    /// One page of records whose `updated` field is at or after `since`. At-least-once: the bound is inclusive. Needs
+    /// `set.updated`; without it the fault is `Plan`.
+    async fn changes(&self, set: &SetRef, since: Timestamp, from: &Cursor, limit: u32) -> Result<Page>;
+
+    /// The records of these keys; a key that is not there is missing from the answer. Order is free.
+    async fn fetch(&self, set: &SetRef, keys: &[Key]) -> Result<Vec<Record>>;
+
+    /// Upserts all records and says for each, in the order given, what became of it. `Ok` means durable on the other
+    /// side. Idempotent: repeating it after a lost answer changes nothing (outcomes may then say `Updated`).
+    async fn write(&self, set: &SetRef, records: &[Record]) -> Result<Vec<WriteOutcome>>;
+
+    /// Deletes these keys; a key that is not there counts as deleted.
+    async fn delete(&self, set: &SetRef, keys: &[Key]) -> Result<()>;
+}

@@ -1,0 +1,43 @@
+//! The console: watches and steers a run full screen.
+//!
+//! Elm style. `update` takes messages into the `model` and says what is to be done; `draw` shows the model and decides
+//! nothing; `run` is the loop between terminal, engine and clock. `panes` are the board, `overlays` lie over it,
+//! `keys` is the one table of keys, `guard` holds the terminal's modes.
+//!
+//! Sees the engine's handle, its view and its table of legal moves, the plan and the words; nothing else.
+
+mod board;
+mod draw;
+mod far;
+mod filter;
+mod forecast;
+mod glyphs;
+mod guard;
+mod input;
+mod keys;
+mod layout;
+mod legal;
+mod look;
+mod model;
+mod overlays;
+mod panes;
+mod pen;
+mod run;
+mod say;
+mod setup;
+mod speed;
+mod steer;
+mod theme;
+mod update;
+
+#[cfg(test)]
+mod fixtures;
+#[cfg(test)]
+mod tests;
+
+pub use board::Board;
+pub use glyphs::GlyphChoice;
+pub use model::Moment;
+pub use run::{picture, run};
+pub use setup::{ItemLine, ItemPage, Items, Left, LogLine, LogSource, PageAsk, PageStart, Preview, Setup, Signal};
+pub use theme::ThemeChoice;

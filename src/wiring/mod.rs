@@ -1,0 +1,9 @@
+//! Puts the parts together. The only place that names concrete adapters.
+
+mod bench;
+mod ports;
+mod run;
+
+pub use bench::{Bench, Reads, bench, reads};
+pub use ports::ports;
+pub use run::{Kept, Request, Running, home, run, unfinished};

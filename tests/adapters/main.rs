@@ -1,0 +1,52 @@
+//! The adapters against real servers: sockets, files, SQL, S3 and DNS on loopback, and what they make of bad ones.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod blobs;
+mod dns;
+mod doubles;
+mod faults;
+mod folder;
+mod foreign;
+mod http_media;
+mod probes;
+mod records;
+mod s3;
+mod s3_faults;
+mod sets;
+mod switches;
+mod wiring;
+
+use cutover::{
+    model::{Key, Record, Value},
+    plan::{Auth, RequestPlan},
+    ports::SetRef,
+};
+use serde_json::Value as Json;
+use std::{fmt::Display, time::Duration};
+
+/// Long enough for a loaded machine.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn record(json: Json) -> Record {
+    Record::from_json(json).unwrap()
+}
+
+fn key(text: impl Display) -> Key {
+    Key(format!("{text}"))
+}
+
+fn text(value: &str) -> Value {
+    Value::Text(value.to_owned())
+}
+
+fn items(name: &str) -> SetRef {
+    SetRef { name: name.to_owned(), key: "id".to_owned(), updated: Some("updated_at".to_owned()) }
+}
+
+fn token(secret: &str) -> Auth {
+    Auth::Token { scheme: "Token".to_owned(), token: secret.into() }
+}
+
+fn request(method: &str, url: impl Into<String>) -> RequestPlan {
+    RequestPlan { method: method.to_owned(), url: url.into(), auth: Auth::None, body: None }
+}

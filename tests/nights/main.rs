@@ -1,0 +1,13 @@
+//! Whole nights: real worlds, real engines, and an independent reader that compares both sides row by row and byte by
+//! byte afterwards. `stage` runs a night in this process, `binary` runs the real program; `reader` never uses the
+//! program's own stores.
+
+#![expect(clippy::unwrap_used, reason = "a night that cannot be staged is a failed test")]
+
+mod binary;
+mod killed;
+mod outcomes;
+mod reader;
+mod rollback;
+mod stage;
+mod stop;
