@@ -30,6 +30,10 @@ pub struct Verified {
     pub different: u64,
     /// In the target and not in the source, although nothing of the kind stood there before the run.
     pub extra: u64,
+    /// Of the missing, different and extra: those that the source wrote or deleted after they were copied. Copying again
+    /// mends them.
+    #[serde(default)]
+    pub late: u64,
     /// Stood in the target before the run, and are not in the source: left alone.
     pub standing: u64,
     /// Files that a person left out: not missed.
@@ -56,6 +60,7 @@ impl Verified {
             missing: 0,
             different: 0,
             extra: 0,
+            late: 0,
             standing: 0,
             left_out: 0,
             moved_on: 0,

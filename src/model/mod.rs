@@ -4,7 +4,9 @@
 //! Must never enter: I/O, async, clocks (`now` is always an argument), and anything a screen or a driver knows.
 
 mod check;
+mod decimal;
 mod ids;
+mod kind;
 mod phase;
 mod progress;
 mod state;
@@ -13,7 +15,9 @@ mod truth;
 mod value;
 
 pub use check::{Check, Verdict, Waiver};
+pub use decimal::Decimal;
 pub use ids::{Actor, AlertId, BatchId, CommandId, LaneId, RunId, StepId, Via};
+pub use kind::{Field, Kind};
 pub use phase::{Phase, RollbackStage};
 pub use progress::{
     BatchProgress, BatchState, ItemState, LaneKind, LaneProgress, LaneStage, Limits, MetricPoint, RuleState, Severity,

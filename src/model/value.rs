@@ -2,13 +2,13 @@
 //!
 //! A value is what a store can hold, not what a wire format can: adapters translate at their edge.
 
+use super::Decimal;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::{collections::BTreeMap, fmt};
 
-/// One value of a record.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
+/// One value of a record. Which form a value of which kind of field takes says [`Kind`](super::Kind)'s room.
+#[derive(Debug, Clone, PartialEq)]
 pub enum Value {
     /// Nothing; not the same as an empty text.
     Null,
@@ -18,8 +18,12 @@ pub enum Value {
     Int(i64),
     /// A binary floating-point number.
     Float(f64),
-    /// Unicode text.
+    /// An exact number that is no whole number of 64 bits.
+    Decimal(Decimal),
+    /// Unicode text, and dates, times and identifiers.
     Text(String),
+    /// Bytes.
+    Bytes(Vec<u8>),
     /// A list or an object; the order of an object's keys carries no meaning.
     Json(serde_json::Value),
 }
@@ -41,7 +45,8 @@ impl Value {
         }
     }
 
-    /// The value as a JSON document.
+    /// The value as a JSON document. JSON has neither exact decimals nor bytes: they become their text, which every store
+    /// takes for a field of that kind.
     #[must_use]
     pub fn to_json(&self) -> serde_json::Value {
         match self {
@@ -49,7 +54,9 @@ impl Value {
             Self::Bool(b) => (*b).into(),
             Self::Int(i) => (*i).into(),
             Self::Float(f) => serde_json::Number::from_f64(*f).map_or(serde_json::Value::Null, Into::into),
+            Self::Decimal(d) => d.as_str().into(),
             Self::Text(s) => s.clone().into(),
+            Self::Bytes(b) => format!("\\x{}", hex::encode(b)).into(),
             Self::Json(j) => j.clone(),
         }
     }
@@ -59,8 +66,22 @@ impl Value {
     pub fn to_text(&self) -> String {
         match self {
             Self::Text(s) => s.clone(),
+            Self::Decimal(d) => d.to_string(),
+            Self::Bytes(b) => format!("\\x{}", hex::encode(b)),
             other => canonical(&other.to_json()),
         }
+    }
+}
+
+impl Serialize for Value {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.to_json().serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Value {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        serde_json::Value::deserialize(deserializer).map(Self::from_json)
     }
 }
 

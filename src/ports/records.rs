@@ -2,7 +2,7 @@
 
 use crate::{
     error::Result,
-    model::{Key, Record, Timestamp},
+    model::{Field, Key, Record, Timestamp},
 };
 use async_trait::async_trait;
 
@@ -22,10 +22,18 @@ pub struct SetRef {
 pub struct SetInfo {
     /// Number of records, if the store can say without reading them all.
     pub count: Option<u64>,
-    /// Field names, if the store can say; empty if not.
-    pub fields: Vec<String>,
+    /// Its fields, if the store can say; empty if not.
+    pub fields: Vec<Field>,
     /// The store takes writes with this credential, as far as can be told without writing.
     pub writable: bool,
+}
+
+impl SetInfo {
+    /// The field of this name, if the store says that there is one.
+    #[must_use]
+    pub fn field(&self, name: &str) -> Option<&Field> {
+        self.fields.iter().find(|field| field.name == name)
+    }
 }
 
 /// Where to read on, in the store's own words. Opaque to callers, stable across processes, safe to keep in the ledger.
@@ -44,6 +52,8 @@ pub struct Page {
     pub records: Vec<Record>,
     /// Where the next page begins; `None` at the end.
     pub next: Option<Cursor>,
+    /// Keys that the store says were deleted: only from a store that keeps tombstones, only in [`RecordStore::changes`].
+    pub gone: Vec<Key>,
     /// Number of records in the whole set, if the answer said so.
     pub total: Option<u64>,
     /// The store's clock when it answered, if it said so: the watermark for a later [`RecordStore::changes`].
@@ -61,7 +71,9 @@ pub enum WriteOutcome {
     Rejected(String),
 }
 
-/// A port to records. Records of one set have one key field; a write never changes other fields than those given.
+/// A port to records. Records of one set have one key field; a write never changes other fields than those given. Values
+/// are read in the form that [`Kind`](crate::model::Kind)'s room gives for the field's kind, exactly as they are kept; a
+/// value is written exactly or its record is rejected, never rounded or cut.
 #[async_trait]
 pub trait RecordStore: Send + Sync {
     /// What the store knows of the set. Also the reachability and credential check: a wrong credential is
@@ -72,6 +84,12 @@ pub trait RecordStore: Send + Sync {
     /// gives every record that existed throughout; a record inserted or deleted meanwhile may or may not be seen, and a
     /// record may be seen twice (callers are idempotent), but none that stayed is skipped.
     async fn read(&self, set: &SetRef, from: &Cursor, limit: u32) -> Result<Page>;
+
+    /// Cursors from which the whole set is read in about so many parts at once: reading from each and following `next` to
+    /// its end gives together what reading from [`Cursor::START`] gives. A store that cannot part a set gives only that.
+    async fn split(&self, _set: &SetRef, _parts: u32) -> Result<Vec<Cursor>> {
+        Ok(vec![Cursor::START])
+    }
 
     /// One page of records whose `updated` field is at or after `since`. At-least-once: the bound is inclusive. Needs
     /// `set.updated`; without it the fault is `Plan`.
@@ -86,4 +104,10 @@ pub trait RecordStore: Send + Sync {
 
     /// Deletes these keys; a key that is not there counts as deleted.
     async fn delete(&self, set: &SetRef, keys: &[Key]) -> Result<()>;
+
+    /// Brings in line what the store keeps besides the rows once they were written (numbers that it counts up), and says
+    /// in a sentence what it did; `None` if there was nothing to do. Idempotent; nothing is ever counted down.
+    async fn settle(&self, _set: &SetRef) -> Result<Option<String>> {
+        Ok(None)
+    }
 }

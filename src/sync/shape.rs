@@ -3,7 +3,7 @@
 
 use crate::{
     migrate::{Mapping, compare::canonical},
-    model::{Record, Value},
+    model::{Field, Record, Value},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,8 +20,8 @@ pub(super) struct Shape {
 
 impl Shape {
     /// From what the store says of its fields, and from some records.
-    pub(super) fn learn(fields: Vec<String>, records: &[Record], mapping: &Mapping) -> Self {
-        let mut shape = Self { fields: fields.into_iter().collect(), ..Self::default() };
+    pub(super) fn learn(fields: Vec<Field>, records: &[Record], mapping: &Mapping) -> Self {
+        let mut shape = Self { fields: fields.into_iter().map(|field| field.name).collect(), ..Self::default() };
         for record in records {
             for (field, value) in &record.0 {
                 shape.fields.insert(field.clone());

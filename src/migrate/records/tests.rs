@@ -165,6 +165,23 @@ async fn sets_without_a_change_field_are_caught_up_too() {
     world.assert_users_arrived();
 }
 
+/// Jobs that know nothing of the maintenance write to the source between copy and comparison.
+#[tokio::test]
+async fn a_difference_that_the_source_made_after_the_copy_is_told_apart() {
+    let world = world(8);
+    let cx = world.start();
+    copy(&cx, &users()).await.unwrap();
+    world.old.put("users", json!({"id": 3, "first": "Late", "last": "Name", "updated_at": ""}));
+    world.old.put("users", user(20));
+    world.old.remove("users", "7");
+    world.new.put("users", json!({"id": 5, "email": "changed"}));
+    let found = verify(&cx, &users()).await.unwrap();
+    assert_eq!((found.missing, found.different, found.extra, found.late), (1, 2, 1, 3), "{found:?}");
+    copy(&cx, &users()).await.unwrap();
+    let found = verify(&cx, &users()).await.unwrap();
+    assert_eq!((found.is_same(), found.late), (true, 0), "{found:?}");
+}
+
 #[tokio::test]
 async fn verification_names_what_differs() {
     let world = world(8);

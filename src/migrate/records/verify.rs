@@ -68,8 +68,14 @@ struct Verifier<'a> {
 /// How one record stands after two looks.
 enum Judged {
     Same,
-    Missing,
-    Different(Vec<String>),
+    /// `late`: written in the source since the lane copied, so that copying again mends it.
+    Missing {
+        late: bool,
+    },
+    Different {
+        fields: Vec<String>,
+        late: bool,
+    },
     MovedOn,
 }
 
@@ -142,8 +148,8 @@ impl Verifier<'_> {
     fn judge(&self, record: &Record, row: Option<&Record>, item: Option<&ItemRow>) -> Judged {
         let mapped = match self.lane.mapping.forward(record) {
             Ok(mapped) => mapped,
-            Err(_) if row.is_none() => return Judged::Missing,
-            Err(fault) => return Judged::Different(vec![fault.detail]),
+            Err(_) if row.is_none() => return Judged::Missing { late: item.is_none() },
+            Err(fault) => return Judged::Different { fields: vec![fault.detail], late: false },
         };
         if self.live && item.is_some_and(|item| item.state == ItemState::Conflicting) {
             return Judged::MovedOn;
@@ -153,7 +159,7 @@ impl Verifier<'_> {
         let arrived = item.is_some_and(|item| item.state == ItemState::Verified);
         match row {
             None if self.live && untouched_here && arrived => Judged::MovedOn,
-            None => Judged::Missing,
+            None => Judged::Missing { late: item.is_none() },
             Some(row) => {
                 let fields = compare::differing(&mapped, row);
                 let moved = || copied != Some(compare::digest(&compare::shaped(row, &mapped)));
@@ -162,7 +168,7 @@ impl Verifier<'_> {
                 } else if self.live && untouched_here && arrived && moved() {
                     Judged::MovedOn
                 } else {
-                    Judged::Different(fields)
+                    Judged::Different { fields, late: !untouched_here }
                 }
             }
         }
@@ -188,12 +194,14 @@ impl Verifier<'_> {
                 found.moved_on += 1;
                 return;
             }
-            Judged::Missing => {
+            Judged::Missing { late } => {
                 found.missing += 1;
+                found.late += u64::from(*late);
                 "missing".to_string()
             }
-            Judged::Different(fields) => {
+            Judged::Different { fields, late } => {
                 found.different += 1;
+                found.late += u64::from(*late);
                 format!("differs in {}", fields.join(", "))
             }
         };
@@ -262,6 +270,7 @@ impl Verifier<'_> {
                     found.moved_on += 1;
                 } else {
                     found.extra += 1;
+                    found.late += u64::from(by_run);
                     found.differs(key, "extra: not in the source");
                 }
             }

@@ -121,6 +121,7 @@ fn page(sets: &Sets, set: &str, from: &Cursor, limit: u32, keep: impl Fn(&Record
         next,
         total: rows.map(|rows| rows.len() as u64),
         as_of: Some(sets.clock),
+        ..Page::default()
     }
 }
 

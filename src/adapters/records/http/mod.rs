@@ -12,7 +12,7 @@ mod spot;
 use crate::{
     adapters::http::{Answer, Call, Client, Payload},
     error::{Fault, FaultKind, Result},
-    model::{Digest, Key, Record, Timestamp, Value, text},
+    model::{Digest, Field, Key, Record, Timestamp, Value, text},
     plan::{Auth, Pagination},
     ports::{Cursor, Page, RecordStore, SetInfo, SetRef, WriteOutcome},
 };
@@ -117,7 +117,7 @@ impl HttpStore {
             return Err(Fault::new(FaultKind::Garbage, doing).detail("an empty page that says that more follow"));
         }
         let next = following(spot, &rows).map(|spot| Spot::Page(spot).cursor());
-        Ok(Page { records: rows.records, next, total: rows.total, as_of: rows.as_of })
+        Ok(Page { records: rows.records, next, total: rows.total, as_of: rows.as_of, gone: Vec::new() })
     }
 
     /// A part of an endpoint that always answers with everything.
@@ -158,7 +158,7 @@ fn cut(mut rows: Rows, key: &str, after: Option<&Value>, limit: u32) -> Page {
     let more = rows.records.len() > limit;
     rows.records.truncate(limit);
     let next = rows.records.last().filter(|_| more).map(|last| Spot::After(of(last)).cursor());
-    Page { records: rows.records, next, total, as_of: rows.as_of }
+    Page { records: rows.records, next, total, as_of: rows.as_of, gone: Vec::new() }
 }
 
 /// Whole numbers in their order, everything else by its text, numbers first.
@@ -228,7 +228,7 @@ impl RecordStore for HttpStore {
     async fn describe(&self, set: &SetRef) -> Result<SetInfo> {
         let doing = format!("look at {} in {}", set.name, self.name);
         let page = self.walk(&doing, set, &[], &Cursor::START, 1).await?;
-        let fields = page.records.first().map(|record| record.0.keys().cloned().collect()).unwrap_or_default();
+        let fields = page.records.first().map(|record| record.0.keys().map(Field::named).collect()).unwrap_or_default();
         // Nobody can tell without writing, and refusing here would block an endpoint that takes writes.
         Ok(SetInfo { count: page.total, fields, writable: true })
     }

@@ -15,7 +15,7 @@ mod values;
 
 use crate::{
     error::{Fault, FaultKind, Result},
-    model::{Key, Record, Timestamp, Value},
+    model::{Field, Key, Record, Timestamp, Value},
     ports::{Cursor, Page, RecordStore, SetInfo, SetRef, WriteOutcome},
 };
 use async_trait::async_trait;
@@ -143,7 +143,7 @@ impl SqliteStore {
             .and_then(|last| last.get(&key.name))
             .map(|last| Cursor(Some(last.to_json().to_string())));
         let total = if from.0.is_none() && filter.is_empty() { Some(self.count(doing, &table).await?) } else { None };
-        Ok(Page { records, next, total, as_of: Some(as_of) })
+        Ok(Page { records, next, total, as_of: Some(as_of), gone: Vec::new() })
     }
 
     async fn count(&self, doing: &str, table: &Table) -> Result<u64> {
@@ -218,7 +218,7 @@ impl RecordStore for SqliteStore {
             table.key(&doing, &set.key)?;
             let writable =
                 !table.view && std::fs::metadata(&self.path).is_ok_and(|file| !file.permissions().readonly());
-            let fields = table.columns.iter().map(|column| column.name.clone()).collect();
+            let fields = table.columns.iter().map(|column| Field::named(&column.name)).collect();
             Ok(SetInfo { count: Some(self.count(&doing, &table).await?), fields, writable })
         })
         .await

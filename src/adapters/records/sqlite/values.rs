@@ -57,7 +57,8 @@ pub(super) fn bind_plain(query: Prepared, value: &Value) -> Prepared {
         Value::Int(number) => query.bind(*number),
         Value::Float(number) => query.bind(*number),
         Value::Text(text) => query.bind(text.clone()),
-        Value::Json(_) => query.bind(value.to_text()),
+        Value::Bytes(bytes) => query.bind(bytes.clone()),
+        Value::Decimal(_) | Value::Json(_) => query.bind(value.to_text()),
     }
 }
 
