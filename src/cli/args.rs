@@ -3,7 +3,7 @@
 use crate::{
     error::FaultKind,
     model::{ItemState, PauseDepth, Phase, Waiver},
-    ports::FileVerdict,
+    ports::ItemVerdict,
     rehearsal::Overrides,
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -278,10 +278,10 @@ pub(super) struct VerifyArgs {
     /// Begins anew instead of going on where an interrupted comparison stopped.
     #[arg(long)]
     pub(super) again: bool,
-    /// Compares nothing; lists what the last comparison found: `same`, `differs`, `only_in_source`, `only_in_target` or
+    /// Compares nothing; lists what the last comparison found: `same`, `differs`, `moving`, `only_in_source`, `only_in_target` or
     /// `error`.
     #[arg(long, value_name = "VERDICT", value_parser = verdict, conflicts_with = "again")]
-    pub(super) list: Option<FileVerdict>,
+    pub(super) list: Option<ItemVerdict>,
 }
 
 /// How closely files are looked at.
@@ -373,8 +373,8 @@ fn kind(text: &str) -> Result<FaultKind, String> {
     word(text, "kind of error: `cutover files --state failed` shows those that there are")
 }
 
-fn verdict(text: &str) -> Result<FileVerdict, String> {
-    word(text, "verdict: same, differs, only_in_source, only_in_target or error")
+fn verdict(text: &str) -> Result<ItemVerdict, String> {
+    word(text, "verdict: same, differs, moving, only_in_source, only_in_target or error")
 }
 
 fn change(text: &str) -> Result<i32, String> {
@@ -446,7 +446,7 @@ mod tests {
         }
         assert_eq!((change("+4"), change("-2")), (Ok(4), Ok(-2)));
         assert!(change("4").is_err() && change("+0").is_err() && requests_per_s("many").is_err());
-        assert_eq!(verdict("only-in-source"), Ok(FileVerdict::OnlyInSource));
+        assert_eq!(verdict("only-in-source"), Ok(ItemVerdict::OnlyInSource));
     }
 
     #[test]
