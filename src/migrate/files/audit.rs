@@ -112,6 +112,8 @@ async fn of_lane(files: &FileLane<'_>, level: VerifyLevel, again: bool) -> Resul
     } else {
         let stage = Stage::Files(None);
         let fresh = Standing { level, stage, unasked: 0, orphans: 0, unlisted: String::new() };
+        // A process that dies in between begins anew.
+        lane.note("verify", &serde_json::Value::Null).await?;
         lane.once("forget earlier verdicts", cx.work.forget_verdicts(&lane.id)).await?;
         keep(files, &fresh).await?;
         fresh

@@ -92,6 +92,8 @@ pub async fn audit(cx: &StepContext, dataset: &DatasetPlan, live: bool, again: b
     let begun = if let Some(begun) = begun.filter(|begun| !again && begun.stage != Stage::Done) {
         begun
     } else {
+        // A process that dies in between begins anew.
+        lane.note("verify", &serde_json::Value::Null).await?;
         lane.once("forget earlier verdicts", cx.work.forget_verdicts(&lane.id)).await?;
         Standings::default()
     };
@@ -111,7 +113,8 @@ pub async fn audited(work: &dyn Work, lane: &LaneId) -> Result<Option<RecordAudi
     Ok(Some(RecordAudit {
         lane: lane.clone(),
         complete: begun.stage == Stage::Done,
-        same: begun.same,
+        // Those that were mended since have a verdict of their own.
+        same: begun.same + sum(ItemVerdict::Same),
         differs: sum(ItemVerdict::Differs),
         moving: sum(ItemVerdict::Moving),
         only_in_source: sum(ItemVerdict::OnlyInSource),

@@ -9,10 +9,12 @@ mod audit;
 pub(crate) mod batch;
 mod judge;
 pub(crate) mod passes;
+mod repair;
 mod verify;
 
 pub use audit::{RecordAudit, audit, audited};
 pub(crate) use passes::GONE;
+pub use repair::{Repair, repair, retry_failed};
 pub(crate) use verify::{Standing, fingerprint};
 pub use verify::{verify, verify_live};
 
@@ -189,5 +191,7 @@ pub(crate) fn holds(found: Option<&crate::model::Record>, wanted: &crate::model:
     found.is_some_and(|found| compare::differing(wanted, found).is_empty())
 }
 
+#[cfg(test)]
+mod audit_tests;
 #[cfg(test)]
 mod tests;
