@@ -340,12 +340,33 @@ pub(super) enum DeadLettersVerb {
         #[arg(long)]
         lane: Option<String>,
     },
+    /// Decides about those of a lane that stood on the new side before the run (`on_conflict = "ask"`). No engine may be
+    /// running.
+    Decide {
+        /// Which lane.
+        #[arg(long)]
+        lane: String,
+        /// Whose record stands.
+        #[arg(long, value_enum)]
+        take: Side,
+        /// Only these keys; all that wait if none is said.
+        keys: Vec<String>,
+    },
     /// Moves those of a lane again. No engine may be running.
     Retry {
         /// Which lane.
         #[arg(long)]
         lane: String,
     },
+}
+
+/// Whose record stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Side {
+    /// The legacy side's: the new side's is overwritten, and a rollback restores it.
+    Legacy,
+    /// The new side's: it is kept as it is.
+    New,
 }
 
 /// How closely files are looked at.

@@ -8,7 +8,7 @@ use crate::{
     engine::StepContext,
     error::{Fault, FaultKind, Result},
     model::{Key, LaneId, LaneKind, LaneStage, Record, Timestamp},
-    plan::DatasetPlan,
+    plan::{DatasetPlan, OnConflict},
     ports::{Cursor, ItemQuery, ItemRow, Page, RecordStore, SetRef},
 };
 use futures::stream::{self, Stream};
@@ -104,6 +104,22 @@ impl<'a> Lane<'a> {
             old: side(&dataset.from)?,
             new: side(&dataset.to)?,
             track: Track::new(cx, id, kind, stage),
+        })
+    }
+}
+
+impl Lane<'_> {
+    /// What the target is to hold of this record, by what the ledger knows of it.
+    ///
+    /// # Errors
+    /// As [`Mapping::forward`].
+    pub(crate) fn wanted(&self, record: &Record, item: Option<&ItemRow>) -> Result<Record> {
+        let mapped = self.mapping.forward(record)?;
+        Ok(match &self.dataset.on_conflict {
+            OnConflict::Merge { keep } if item.is_some_and(|item| item.before.is_some()) => {
+                super::records::merged(&mapped, keep)
+            }
+            _ => mapped,
         })
     }
 }

@@ -357,6 +357,7 @@ fn dataset(name: &str, needs: &[&str]) -> DatasetPlan {
         updated: Some("updated_at".into()),
         map: BTreeMap::new(),
         drop: Vec::new(),
+        on_conflict: crate::plan::OnConflict::Overwrite,
         back: None,
         blob: None,
     }

@@ -94,12 +94,28 @@ pub struct ItemRow {
 
 /// How the reason of an item begins that a person left out.
 const LEFT_OUT: &str = "left out by ";
+/// The reason of a record that stood in the target before and is kept as it is there.
+pub(crate) const KEPT: &str = "stood there before, kept as it was";
+/// How the reason of a record begins that stood in the target before, as long as nobody has decided about it.
+pub(crate) const ASKS: &str = "stood there before";
 
 impl ItemRow {
     /// The reason kept of an item that a person leaves out.
     #[must_use]
     pub fn left_out_by(name: &str, reason: &str) -> String {
         format!("{LEFT_OUT}{name}: {reason}")
+    }
+
+    /// It stood in the target before and is kept as it is there: it is neither moved nor missed.
+    #[must_use]
+    pub fn is_kept(&self) -> bool {
+        self.state == ItemState::Skipped && self.reason == KEPT
+    }
+
+    /// It stood in the target before, differs, and waits for a person to decide.
+    #[must_use]
+    pub fn asks(&self) -> bool {
+        self.state == ItemState::Failed && self.reason.starts_with(ASKS)
     }
 
     /// A person left it out: it is neither moved nor missed.
