@@ -1,9 +1,10 @@
 //! Plans as a whole: the starters are right, the wrong ones say what is wrong and where, and no secret gets out.
 
 use super::*;
+use crate::model::Phase;
 use proptest::prelude::*;
 use secrecy::ExposeSecret as _;
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 mod wrong;
 
