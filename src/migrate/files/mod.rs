@@ -28,6 +28,7 @@ pub use batches::{Back, retry, take_back};
 pub use compare::VerifyLevel;
 pub(crate) use existing::ALREADY_THERE;
 pub(crate) use facts::{FileEntry, FileFacts};
+pub(crate) use mover::is_nameless;
 pub(crate) use source::Source;
 pub use verify::{verify, verify_set};
 pub use write_back::{clear_write_back, write_back};
@@ -56,6 +57,8 @@ const NO_KEY: &str = "(no key) ";
 pub(crate) const NO_BLOB: &str = "(no file) ";
 /// How the name of an item begins whose record gives the key of another one; key and path follow.
 const KEY_IN_USE: &str = "(key in use) ";
+/// The reason of items whose file is gone from the source, and that users changed in the target before that was seen.
+pub(crate) const KEPT: &str = "gone from the source, and kept as users changed it";
 
 /// Objects listed at once when what was kept aside is cleared.
 const CLEARED_AT_ONCE: u32 = 200;

@@ -5,7 +5,7 @@
 //! noted, before the target is touched; so whoever takes over knows every object that may have been written.
 
 use super::{
-    FileFacts, FileLane, NO_KEY, batches,
+    FileEntry, FileFacts, FileLane, NO_KEY, batches,
     existing::Decision,
     listing::Lister,
     parts,
@@ -17,7 +17,7 @@ use crate::{
         pump::{pump, some_at_a_time},
         records::{GONE, too_many},
     },
-    model::{BatchProgress, BatchState, ItemState, Record, SlowItem, Timestamp},
+    model::{BatchProgress, BatchState, ItemState, SlowItem, Timestamp},
     ports::{BatchQuery, BatchRow, ItemQuery, ItemRow},
 };
 use futures::{Stream, stream};
@@ -493,22 +493,22 @@ impl Run {
     }
 }
 
-/// Moves the files of these records if the target does not hold them as they are now. Gives files and bytes moved.
+/// Moves these files if the target does not hold them as they are now. Gives files and bytes moved.
 ///
 /// # Errors
 /// As [`Mover::drain`].
-pub(crate) async fn carry(files: &FileLane<'_>, records: Vec<Record>) -> Result<(u64, u64)> {
+pub(crate) async fn carry(files: &FileLane<'_>, entries: Vec<FileEntry>) -> Result<(u64, u64)> {
     batches::finish_begun(files).await?;
     files.lane.take_stock().await?;
     let lister = Lister::new(files).await?;
     let mover = Mover::new(files).await?;
-    if lister.enlist(files.entries(&records), None).await? > 0 {
+    if lister.enlist(entries, None).await? > 0 {
         mover.move_open().await?;
     }
     Ok((mover.carried.0.into_inner(), mover.carried.1.into_inner()))
 }
 
 /// An item that is named after a flaw of its record.
-pub(super) fn is_nameless(item: &ItemRow) -> bool {
+pub(crate) fn is_nameless(item: &ItemRow) -> bool {
     [NO_KEY, super::KEY_IN_USE, super::NO_BLOB].iter().any(|mark| item.key.starts_with(mark))
 }
