@@ -169,7 +169,9 @@ pub fn decide(view: &RunView, policy: &Policy, flight: Option<&Flight>, input: &
     }
 }
 
-/// The lane's sums come from the ledger, unless the lane is under way and counts by itself.
+/// The lane's sums come from the ledger, unless the lane is under way and counts by itself ([`Signals::by_hand`] tells it).
+///
+/// [`Signals::by_hand`]: super::Signals::by_hand
 fn files_changed(view: &RunView, id: CommandId, changed: &FilesChanged) -> Vec<Effect> {
     let mut effects: Vec<Effect> = changed.events.iter().cloned().map(Effect::Emit).collect();
     let lane = view.lanes.iter().find(|lane| lane.lane == changed.lane);

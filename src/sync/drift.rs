@@ -82,10 +82,9 @@ pub(super) async fn settle(cx: &StepContext, dataset: &DatasetPlan) -> Result<Sy
         lane.take_stock().await?;
         let settled = settle_all(&lane, files.as_ref(), which, &mut report).await;
         if let Some(files) = &files {
-            // Its last word only: how it ended says the other.
-            files.lane.meter.rest(LaneStage::Done).await;
+            files.lane.come_to_rest(Ok(())).await?;
         }
-        lane.conclude(LaneStage::Done, settled).await?;
+        lane.come_to_rest(settled).await?;
     }
     report.conclude("late changes settled", Timestamp::now());
     Ok(report)

@@ -33,6 +33,7 @@ pub(super) async fn run(cx: &StepContext, set: &FileSetPlan) -> Result<Option<Sy
     if lane.noted("undoing").await?.is_some() || lane.noted("standing").await?.is_none() {
         return Ok(None);
     }
+    lane.take_stock().await?;
     let standing = Standing::load(lane).await?;
     let sides = Sides::load(&files).await?;
     let report = SyncReport::new(lane.id.clone());
@@ -40,7 +41,7 @@ pub(super) async fn run(cx: &StepContext, set: &FileSetPlan) -> Result<Option<Sy
         Settler { files: &files, sides, standing, seen: HashSet::new(), known: 0, gone: Vec::new(), report };
     let settled = settler.all().await;
     let mut report = settler.report;
-    lane.conclude(LaneStage::Done, settled).await?;
+    lane.come_to_rest(settled).await?;
     if report.found() == 0 {
         return Ok(None);
     }

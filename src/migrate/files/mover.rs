@@ -12,6 +12,7 @@ use super::{
     transfer::{Haul, Proof, Sent},
 };
 use crate::{
+    engine::ByHand,
     error::{Fault, FaultKind, Result},
     migrate::{
         pump::{pump, some_at_a_time},
@@ -62,6 +63,8 @@ pub(crate) struct Mover<'a> {
     first_failure: Mutex<Option<String>>,
     errors: Mutex<BTreeMap<&'static str, (FaultKind, u64)>>,
     flights: Mutex<BTreeMap<String, Flight>>,
+    /// What people had turned when it was counted last.
+    by_hand: Mutex<Vec<ByHand>>,
 }
 
 /// A batch under way.
@@ -101,6 +104,7 @@ impl<'a> Mover<'a> {
             first_failure: Mutex::new(None),
             errors: Mutex::new(by_word(errors)),
             flights: Mutex::default(),
+            by_hand: Mutex::new(lane.cx.signals.by_hand(&lane.id)),
         })
     }
 
@@ -161,6 +165,7 @@ impl<'a> Mover<'a> {
             }
             let errors = lane.once("ask the ledger for errors", lane.cx.work.errors(&lane.id)).await?;
             *lock(&self.errors) = by_word(errors);
+            *lock(&self.by_hand) = lane.cx.signals.by_hand(&lane.id);
             self.move_open().await?;
         }
         Ok(())
@@ -168,8 +173,27 @@ impl<'a> Mover<'a> {
 
     /// Follows the pace and says how many batches may be worked on at once.
     fn room(&self) -> usize {
+        self.count_by_hand();
         self.files.lane.meter.set_trouble(self.errors(), self.slow());
         self.files.room()
+    }
+
+    /// Counts what people turned since the last look: the ledger has it already.
+    fn count_by_hand(&self) {
+        let lane = &self.files.lane;
+        let now = lane.cx.signals.by_hand(&lane.id);
+        let seen = std::mem::replace(&mut *lock(&self.by_hand), now.clone());
+        let mut errors = lock(&self.errors);
+        for turned in now {
+            let same = |sum: &&ByHand| (sum.from, sum.error, sum.to) == (turned.from, turned.error, turned.to);
+            let before = seen.iter().find(same).map_or(0, |sum| sum.count);
+            for _ in before..turned.count {
+                lane.meter.turned(Some(turned.from), turned.to);
+                if let Some((_, sum)) = turned.error.and_then(|kind| errors.get_mut(kind.word())) {
+                    *sum = sum.saturating_sub(1);
+                }
+            }
+        }
     }
 
     fn open_batches(&self) -> impl Stream<Item = Result<BatchRow>> + '_ {
@@ -222,6 +246,8 @@ impl<'a> Mover<'a> {
         let batch = Some(run.row.batch.clone());
         let query = ItemQuery { lane: Some(lane.id.clone()), batch, states, limit, ..ItemQuery::default() };
         let items = lane.once("ask the ledger for items", lane.cx.work.items(&query)).await?;
+        // Some of them may have been opened again a moment ago.
+        self.count_by_hand();
         lock(&run.sums).done = run.row.items.saturating_sub(items.len() as u64);
         let before: Vec<ItemState> = items.iter().map(|item| item.state).collect();
         let decide = |(place, item): (usize, ItemRow)| async move { Ok((place, self.decide(item).await?)) };
@@ -420,7 +446,8 @@ impl<'a> Mover<'a> {
     }
 
     fn errors(&self) -> Vec<(FaultKind, u64)> {
-        let mut errors: Vec<(FaultKind, u64)> = lock(&self.errors).values().copied().collect();
+        let mut errors: Vec<(FaultKind, u64)> =
+            lock(&self.errors).values().copied().filter(|(_, sum)| *sum > 0).collect();
         errors.sort_by_key(|(_, sum)| std::cmp::Reverse(*sum));
         errors
     }

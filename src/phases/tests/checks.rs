@@ -15,6 +15,8 @@ use std::{sync::Arc, time::Duration};
 
 /// Something that breaks a world.
 type Harm = fn(&World);
+/// The same with what it needs.
+type Does<'a> = &'a dyn Fn(&World);
 
 fn fill(world: &World) {
     let bytes = b"hello";
@@ -61,7 +63,6 @@ async fn files_of_which_no_record_speaks_are_looked_at_too() {
     );
     // One byte more than the new bucket takes.
     let long = format!("uploads/{}", "x".repeat(1025 - "store/".len()));
-    type Does<'a> = &'a dyn Fn(&World);
     let harms: [(Does<'_>, &str); 3] = [
         (&|world| world.media.put_odd("uploads/pipe", "a pipe"), "1 of 301 wrong: uploads/pipe: a pipe"),
         (&|world| world.media.put_bytes(&long, "x"), "its new key has 1025 bytes, the bucket takes 1024"),
