@@ -29,8 +29,6 @@ const PAGE: u32 = 500;
 const EVERY: Duration = Duration::from_millis(500);
 /// Batches under way that are followed, and ended ones that stay in sight.
 const FOLLOWED: (u32, usize) = (64, 8);
-/// States of a batch that somebody works on.
-const LIVE: [BatchState; 2] = [BatchState::Running, BatchState::Retrying];
 /// What is above a table.
 const HEAD: &str = "batch                    state       items    done  failed        bytes try  error";
 
@@ -63,7 +61,7 @@ impl Look {
 
     /// The batch as it stands; what an ended process left running is not running now.
     async fn progress(&self, row: BatchRow, running: bool) -> Result<BatchProgress, Trouble> {
-        let begun = LIVE.contains(&row.state) || row.state == BatchState::Failed;
+        let begun = row.state.is_live() || row.state == BatchState::Failed;
         let done = match row.state {
             BatchState::Done => row.items,
             _ if begun => {
@@ -72,7 +70,7 @@ impl Look {
             }
             _ => 0,
         };
-        let state = if LIVE.contains(&row.state) && !running { BatchState::Pending } else { row.state };
+        let state = if row.state.is_live() && !running { BatchState::Pending } else { row.state };
         Ok(BatchRow { state, ..row }.into_progress(done))
     }
 
@@ -212,8 +210,12 @@ impl Watch {
         if let Some(batch) = &self.one {
             return Ok(reads.work.batch_page(&one(batch)).await?);
         }
-        let live =
-            BatchQuery { lane: self.lane.clone(), states: LIVE.to_vec(), limit: FOLLOWED.0, ..BatchQuery::default() };
+        let live = BatchQuery {
+            lane: self.lane.clone(),
+            states: BatchState::LIVE.to_vec(),
+            limit: FOLLOWED.0,
+            ..BatchQuery::default()
+        };
         let mut rows = reads.work.batch_page(&live).await?;
         for batch in self.known.keys() {
             if !rows.iter().any(|row| row.batch == *batch) {
@@ -227,7 +229,7 @@ impl Watch {
     fn show(&mut self, now: Vec<BatchProgress>) -> bool {
         let mut text = String::new();
         for batch in now {
-            let live = LIVE.contains(&batch.state);
+            let live = batch.state.is_live();
             let changed = self.known.get(&batch.batch).is_none_or(|(known, _)| *known != batch);
             if changed {
                 self.measure(&batch);

@@ -11,7 +11,7 @@ use crate::{
     error::{FaultKind, Result},
     model::{BatchId, ItemState, LaneId, LaneKind, RunId, Tally},
     ports::{
-        BatchQuery, BatchRow, ConflictRow, FileVerdict, ItemQuery, ItemRow, PartSent, UploadRow, VerdictQuery,
+        BatchQuery, BatchRow, ConflictRow, ItemQuery, ItemRow, ItemVerdict, PartSent, UploadRow, VerdictQuery,
         VerdictRow, Work,
     },
 };
@@ -183,7 +183,11 @@ impl Work for SqliteWork {
             within(&mut sql, "state", query.states.iter().map(rows::word));
         }
         sql.push(" AND number > ").push_bind(rows::int(query.after));
-        sql.push(" ORDER BY lane, number LIMIT ").push_bind(query.limit);
+        // Few batches are under way at a time, however many there are: found by their state, and then sorted. The signs keep
+        // the order from being read off an index, which would be one over all of them.
+        let few = !query.states.is_empty() && query.states.iter().all(|state| state.is_live());
+        let order = if few { " ORDER BY +lane, +number LIMIT " } else { " ORDER BY lane, number LIMIT " };
+        sql.push(order).push_bind(query.limit);
         self.read(sql, rows::batch).await
     }
 
@@ -291,7 +295,7 @@ impl Work for SqliteWork {
     }
 
     async fn verdicts(&self, lane: &LaneId, query: &VerdictQuery) -> Result<Vec<VerdictRow>> {
-        let mut sql = self.of_lane("SELECT * FROM file_verdicts", lane, query.after.as_deref());
+        let mut sql = self.of_lane("SELECT * FROM item_verdicts", lane, query.after.as_deref());
         if !query.verdicts.is_empty() {
             within(&mut sql, "verdict", query.verdicts.iter().map(rows::word));
         }
@@ -302,8 +306,8 @@ impl Work for SqliteWork {
         self.read(sql, files::verdict).await
     }
 
-    async fn verdict_sums(&self, lane: &LaneId) -> Result<Vec<(FileVerdict, u64)>> {
-        self.sums("SELECT verdict AS word, count(*) AS sum FROM file_verdicts", lane, |sql| {
+    async fn verdict_sums(&self, lane: &LaneId) -> Result<Vec<(ItemVerdict, u64)>> {
+        self.sums("SELECT verdict AS word, count(*) AS sum FROM item_verdicts", lane, |sql| {
             sql.push(" GROUP BY 1 ORDER BY 1");
         })
         .await
