@@ -6,6 +6,7 @@ use super::{
     args::BatchesArgs,
     desk::{Desk, Front},
     files::{self, Table},
+    in_place::InPlace,
     print::{in_bytes, lines, out, word},
 };
 use crate::{
@@ -181,8 +182,8 @@ impl Look {
 /// What is followed, and how it stood at the last look.
 struct Watch {
     front: Front,
-    /// Drawn in place, over so many lines.
-    drawn: Option<usize>,
+    /// Drawn in place, on a terminal.
+    place: Option<InPlace>,
     one: Option<BatchId>,
     lane: Option<LaneId>,
     known: BTreeMap<BatchId, (BatchProgress, Instant)>,
@@ -195,7 +196,7 @@ impl Watch {
         let in_place = desk.front == Front::Console && std::io::stdout().is_terminal();
         Self {
             front: desk.front,
-            drawn: in_place.then_some(0),
+            place: in_place.then(InPlace::new),
             one,
             lane,
             known: BTreeMap::new(),
@@ -237,7 +238,7 @@ impl Watch {
                     Front::Json => {
                         let _infallible = writeln!(text, "{}", self.as_json(&batch));
                     }
-                    _ if self.drawn.is_none() => {
+                    _ if self.place.is_none() => {
                         let now = Timestamp::now().strftime("%H:%M:%SZ");
                         let _infallible = writeln!(text, "{now} {}{}", line(&batch), self.rate(&batch.batch));
                     }
@@ -255,12 +256,9 @@ impl Watch {
                 }
             }
         }
-        if let Some(drawn) = self.drawn {
-            let (picture, count) = self.picture();
-            let back = if drawn > 0 { format!("\x1b[{drawn}A\x1b[J") } else { String::new() };
-            // A line that is wider than the terminal must not become two.
-            text = format!("{back}\x1b[?7l{picture}\x1b[?7h");
-            self.drawn = Some(count);
+        let picture = self.picture();
+        if let Some(place) = &mut self.place {
+            text = place.frame(&picture);
         }
         lines(&text)
     }
@@ -287,14 +285,13 @@ impl Watch {
         json!({ "at": Timestamp::now(), "batch": batch, "items_per_s": items, "bytes_per_s": bytes })
     }
 
-    /// All that is in sight, and how many lines that is.
-    fn picture(&self) -> (String, usize) {
+    /// All that is in sight.
+    fn picture(&self) -> Vec<String> {
         let live = self.known.values().map(|(batch, _)| batch);
         let rows: Vec<String> =
             self.ended.iter().chain(live).map(|batch| format!("{}{}", line(batch), self.rate(&batch.batch))).collect();
         let what = if rows.is_empty() { "nothing moves".to_owned() } else { HEAD.to_owned() };
-        let all: Vec<String> = std::iter::once(what).chain(rows).collect();
-        (all.iter().fold(String::new(), |text, line| text + line + "\n"), all.len())
+        std::iter::once(what).chain(rows).collect()
     }
 }
 
