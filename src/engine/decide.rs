@@ -240,7 +240,7 @@ fn step_failed(view: &RunView, policy: &Policy, step: &StepId, fault: &Fault, no
     let checks = Unmet::checks(fault);
     let mut effects = vec![
         Effect::Emit(EventKind::StepFailed { step: step.clone(), fault: kind, error, remedy, checks }),
-        raise(view, Severity::Critical, step.as_str(), format!("{step} failed: {}", fault.chain())),
+        raise(view, Severity::Critical, step.as_str(), format!("failed: {}", fault.chain())),
     ];
     if policy.rollback_on_failure && view.committed.is_none() && !view.undo.is_empty() {
         effects.extend(open_veto(view, policy, "step failed", &reason, now));

@@ -87,8 +87,9 @@ impl<'a> Lister<'a> {
         self.more.notify_waiters();
         self.more.notify_one();
         self.files.lane.meter.set_listing(false);
+        listed?;
         self.files.lane.meter.set_total(Some(self.files.lane.meter.tally().items()));
-        listed
+        Ok(())
     }
 
     async fn list_from(&self) -> Result<()> {

@@ -2,7 +2,7 @@
 //! caught up, verified, taken back.
 //!
 //! `source` says which files there are.
-//! `listing` writes what the source has into the ledger; `mover` moves what the ledger says is open, batch by batch;
+//! `listing` writes what the source has into the ledger; `mover` moves what the ledger says is open, batch by batch (`underway`);
 //! both run at the same time. `transfer` moves one blob and proves it, in `parts` if it is long; `existing` decides about
 //! objects that stand in the target already; `pace` says how many at once; `verify` compares in a run and `audit` for a
 //! person; `batches` does one batch; `write_back` tells the legacy table. A blob that stood in the
@@ -20,6 +20,7 @@ mod parts;
 pub(crate) mod passes;
 mod source;
 pub(crate) mod transfer;
+mod underway;
 mod verify;
 mod write_back;
 

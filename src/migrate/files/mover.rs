@@ -10,6 +10,7 @@ use super::{
     listing::Lister,
     parts,
     transfer::{Haul, Proof, Sent},
+    underway::{self, Flight, Run, Sums, failed_alone, is_the_files, lock},
 };
 use crate::{
     engine::ByHand,
@@ -18,14 +19,14 @@ use crate::{
         pump::{pump, some_at_a_time},
         records::{GONE, too_many},
     },
-    model::{BatchProgress, BatchState, ItemState, SlowItem, Timestamp},
+    model::{BatchState, ItemState, Timestamp},
     ports::{BatchQuery, BatchRow, ItemQuery, ItemRow},
 };
 use futures::{Stream, stream};
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -45,15 +46,6 @@ const UNSAVED: usize = 64;
 const REOPENED: u32 = 8;
 /// A file longer than this is saved as soon as it has ended.
 const SAVED_AT_ONCE: u64 = 16 << 20;
-/// From when on a file is slow, and how many are named.
-const SLOW: (Duration, usize) = (Duration::from_secs(3), 5);
-
-/// A file under way.
-struct Flight {
-    size: u64,
-    moved: Arc<AtomicU64>,
-    since: Instant,
-}
 
 /// Moves the open batches of a lane of files.
 pub(crate) struct Mover<'a> {
@@ -67,27 +59,8 @@ pub(crate) struct Mover<'a> {
     by_hand: Mutex<Vec<ByHand>>,
 }
 
-/// A batch under way.
-struct Run {
-    row: BatchRow,
-    sums: Mutex<Sums>,
-}
-
-#[derive(Default)]
-struct Sums {
-    done: u64,
-    failed: u64,
-    bytes: u64,
-    attempt: u32,
-    unsaved: Vec<ItemRow>,
-}
-
 fn by_word(errors: Vec<(FaultKind, u64)>) -> BTreeMap<&'static str, (FaultKind, u64)> {
     errors.into_iter().map(|(kind, sum)| (kind.word(), (kind, sum))).collect()
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl<'a> Mover<'a> {
@@ -174,7 +147,7 @@ impl<'a> Mover<'a> {
     /// Follows the pace and says how many batches may be worked on at once.
     fn room(&self) -> usize {
         self.count_by_hand();
-        self.files.lane.meter.set_trouble(self.errors(), self.slow());
+        self.files.lane.meter.set_trouble(self.errors(), underway::slow(&lock(&self.flights)));
         self.files.room()
     }
 
@@ -415,7 +388,7 @@ impl<'a> Mover<'a> {
             let kind = item.error.unwrap_or(FaultKind::Unmet);
             lock(&self.errors).entry(kind.word()).or_insert((kind, 0)).1 += 1;
             // At once: a lane that ends on it has no later moment.
-            self.files.lane.meter.set_trouble(self.errors(), self.slow());
+            self.files.lane.meter.set_trouble(self.errors(), underway::slow(&lock(&self.flights)));
             tracing::warn!("{}: {} failed: {}", self.files.lane.id, item.key, item.reason);
             lock(&self.first_failure).get_or_insert_with(|| format!("{}: {}", item.key, item.reason));
         }
@@ -450,73 +423,6 @@ impl<'a> Mover<'a> {
             lock(&self.errors).values().copied().filter(|(_, sum)| *sum > 0).collect();
         errors.sort_by_key(|(_, sum)| std::cmp::Reverse(*sum));
         errors
-    }
-
-    fn slow(&self) -> Vec<SlowItem> {
-        let flights = lock(&self.flights);
-        let mut slow: Vec<SlowItem> = flights
-            .iter()
-            .filter(|(_, flight)| flight.since.elapsed() >= SLOW.0)
-            .map(|(key, flight)| SlowItem {
-                key: key.clone(),
-                size: flight.size,
-                moved: flight.moved.load(Ordering::Relaxed),
-                seconds: flight.since.elapsed().as_secs(),
-            })
-            .collect();
-        slow.sort_by_key(|item| std::cmp::Reverse(item.seconds));
-        slow.truncate(SLOW.1);
-        slow
-    }
-}
-
-/// Whether this is wrong with one file rather than with a whole side.
-const fn is_the_files(kind: FaultKind) -> bool {
-    matches!(
-        kind,
-        FaultKind::Garbage
-            | FaultKind::Changed
-            | FaultKind::Mismatch
-            | FaultKind::Server
-            | FaultKind::Timeout
-            | FaultKind::Throttled
-            | FaultKind::Permission
-            | FaultKind::Refused
-            | FaultKind::NotFound
-    )
-}
-
-/// A decision that failed for what is wrong with one file ends that file: a key that the bucket refuses to look at, a
-/// source that cannot be read. The others go on.
-fn failed_alone(item: ItemRow, decision: Result<Decision>) -> Result<Decision> {
-    use FaultKind::{Changed, Garbage, Mismatch, NotFound, Permission, Refused};
-    match decision {
-        Err(fault) if matches!(fault.kind, Changed | Garbage | Mismatch | NotFound | Permission | Refused) => {
-            let (error, reason) = (Some(fault.kind), fault.chain());
-            Ok(Decision::Ended(ItemRow { state: ItemState::Failed, error, reason, ..item }))
-        }
-        decision => decision,
-    }
-}
-
-impl Run {
-    fn row(&self, state: BatchState, error: &str) -> BatchRow {
-        let sums = lock(&self.sums);
-        BatchRow {
-            state,
-            failed: sums.failed,
-            bytes: self.row.bytes + sums.bytes,
-            error: error.into(),
-            finished: matches!(state, BatchState::Done | BatchState::Failed).then(Timestamp::now),
-            ..self.row.clone()
-        }
-    }
-
-    fn progress(&self, state: BatchState, error: &str) -> BatchProgress {
-        let row = self.row(state, error);
-        let sums = lock(&self.sums);
-        let done = if state == BatchState::Done { row.items } else { sums.done };
-        BatchRow { attempts: sums.attempt, ..row }.into_progress(done)
     }
 }
 
