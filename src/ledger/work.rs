@@ -183,7 +183,11 @@ impl Work for SqliteWork {
             within(&mut sql, "state", query.states.iter().map(rows::word));
         }
         sql.push(" AND number > ").push_bind(rows::int(query.after));
-        sql.push(" ORDER BY lane, number LIMIT ").push_bind(query.limit);
+        // Few batches are under way at a time, however many there are: found by their state, and then sorted. The signs keep
+        // the order from being read off an index, which would be one over all of them.
+        let few = !query.states.is_empty() && query.states.iter().all(|state| state.is_live());
+        let order = if few { " ORDER BY +lane, +number LIMIT " } else { " ORDER BY lane, number LIMIT " };
+        sql.push(order).push_bind(query.limit);
         self.read(sql, rows::batch).await
     }
 

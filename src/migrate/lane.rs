@@ -276,6 +276,16 @@ impl<'a> Track<'a> {
         Ok(())
     }
 
+    /// Ends work on a lane that was done before: its sums are the ledger's, and it is done again. What went wrong says the
+    /// result.
+    pub(crate) async fn come_to_rest(&self, result: Result<()>) -> Result<()> {
+        result?;
+        self.take_stock().await?;
+        self.meter.set_total(Some(self.meter.tally().items()));
+        self.meter.rest(LaneStage::Done).await;
+        Ok(())
+    }
+
     /// Passes a result on and sends the lane's last word: `stage` if all went well, `Failed` if not. A stop is no last
     /// word: the lane goes on later.
     pub(crate) async fn conclude<T>(&self, stage: LaneStage, result: Result<T>) -> Result<T> {

@@ -147,9 +147,9 @@ fn undone(row: BatchRow) -> BatchProgress {
 }
 
 /// An item that the run may have written. One that was skipped, or never got as far as a write, is none; one that a
-/// person left out may have failed half-way before.
+/// person left out may have failed half-way before, and one whose source is gone may stand there still.
 fn was_written(item: &ItemRow) -> bool {
-    let skipped = item.state == ItemState::Skipped && !item.is_left_out();
+    let skipped = item.state == ItemState::Skipped && !item.is_left_out() && item.reason != super::files::KEPT;
     item.attempts > 0 && !skipped && !item.key.starts_with(NO_KEY)
 }
 

@@ -3,7 +3,7 @@
 use super::conflict::Resolution;
 use crate::{
     error::Result,
-    migrate::lane::Track,
+    migrate::{files::KEPT, lane::Track},
     model::{BatchId, BatchState, ItemState, LaneKind, Record, Timestamp},
     ports::{BatchRow, ConflictRow, ItemRow},
 };
@@ -23,20 +23,20 @@ pub(super) struct Keep<'a> {
 impl<'a> Keep<'a> {
     /// With the batches and conflicts that the ledger knows.
     pub(super) async fn load(lane: &'a Track<'a>, updated: Option<&'a str>) -> Result<Self> {
-        let work = &lane.cx.work;
-        let rows = lane.once("ask the ledger for batches", work.batches(Some(&lane.id))).await?;
-        let conflicts = lane.once("ask the ledger for conflicts", work.conflicts()).await?;
-        Ok(Self {
-            lane,
-            updated,
-            last_number: rows.last().map_or(0, |row| row.number),
-            batches: rows.into_iter().map(|row| (row.batch.clone(), row)).collect(),
-            decided: conflicts
-                .into_iter()
-                .filter(|row| row.lane == lane.id && !row.resolution.is_empty())
-                .map(|row| row.key)
-                .collect(),
-        })
+        let conflicts = lane.once("ask the ledger for conflicts", lane.cx.work.conflicts()).await?;
+        let decided =
+            conflicts.into_iter().filter(|row| row.lane == lane.id && !row.resolution.is_empty()).map(|row| row.key);
+        let mut keep = Self { lane, updated, last_number: 0, batches: BTreeMap::new(), decided: decided.collect() };
+        keep.refresh().await?;
+        Ok(keep)
+    }
+
+    /// Learns of the batches that others have made meanwhile.
+    pub(super) async fn refresh(&mut self) -> Result<()> {
+        let rows = self.lane.once("ask the ledger for batches", self.lane.cx.work.batches(Some(&self.lane.id))).await?;
+        self.last_number = rows.last().map_or(0, |row| row.number);
+        self.batches = rows.into_iter().map(|row| (row.batch.clone(), row)).collect();
+        Ok(())
     }
 
     /// Keeps a conflict with both versions; a decision once made is not opened again.
@@ -67,6 +67,13 @@ impl<'a> Keep<'a> {
         let keys = [item.key.clone()];
         let reason = "changed on both sides";
         let mark = self.lane.cx.work.mark(&self.lane.id, &keys, ItemState::Conflicting, reason);
+        self.lane.once("mark items", mark).await
+    }
+
+    /// Ends an item whose source is gone and whose new side users changed: it stays there as theirs.
+    pub(super) async fn kept(&self, item: &ItemRow) -> Result<()> {
+        let keys = [item.key.clone()];
+        let mark = self.lane.cx.work.mark(&self.lane.id, &keys, ItemState::Skipped, KEPT);
         self.lane.once("mark items", mark).await
     }
 

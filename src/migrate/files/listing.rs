@@ -3,7 +3,7 @@
 //! The ledger is the queue between the two, so that memory stays small however far the listing is ahead. How far it is
 //! stands in the ledger in the same breath as the batches, so that a process that takes over lists on from there.
 
-use super::{FileEntry, FileFacts, FileLane, KEY_IN_USE, NO_KEY, source::Listed};
+use super::{FileEntry, FileFacts, FileLane, KEPT, KEY_IN_USE, NO_KEY, source::Listed};
 use crate::{
     error::{FaultKind, Result},
     migrate::{
@@ -87,8 +87,9 @@ impl<'a> Lister<'a> {
         self.more.notify_waiters();
         self.more.notify_one();
         self.files.lane.meter.set_listing(false);
+        listed?;
         self.files.lane.meter.set_total(Some(self.files.lane.meter.tally().items()));
-        listed
+        Ok(())
     }
 
     async fn list_from(&self) -> Result<()> {
@@ -172,7 +173,7 @@ impl<'a> Lister<'a> {
                 item.state == ItemState::Failed && (newer || !facts.says_the_same(&entry.facts))
             }
             (ItemState::Skipped, _) if item.is_left_out() => false,
-            (ItemState::Skipped, _) if item.reason == GONE => true,
+            (ItemState::Skipped, _) if item.reason == GONE || item.reason == KEPT => true,
             (ItemState::Lost, _) => true,
             (_, Some(wanted)) => item.digest != Some(wanted),
             (ItemState::Skipped, None) => newer || item.digest.is_none(),

@@ -186,7 +186,10 @@ async fn drop_those(files: &FileLane<'_>, known: &HashSet<u64>, states: Vec<Item
 }
 
 /// Those of the items whose files the bucket says it does not have.
-async fn gone_for_sure(files: &FileLane<'_>, items: Vec<ItemRow>) -> Result<Vec<ItemRow>> {
+///
+/// # Errors
+/// What the bucket says after all attempts.
+pub(crate) async fn gone_for_sure(files: &FileLane<'_>, items: Vec<ItemRow>) -> Result<Vec<ItemRow>> {
     let mut gone = Vec::new();
     for item in items {
         let doing = format!("look for {} again", item.source);
