@@ -52,10 +52,10 @@ fn compare(only: Option<&str>) {
         let server = server::Server::start(&world.buckets());
         world.write_plan(&server.endpoint);
         let mut used: Vec<(Peer, Vec<Used>)> = Peer::ALL.iter().map(|peer| (*peer, Vec::new())).collect();
-        for _ in 0..ROUNDS {
+        for round in 0..ROUNDS {
             // One after the other within a round, so that a change of the machine's mood hits all of them.
-            for (peer, runs) in &mut used {
-                world.empty_bucket();
+            for (number, (peer, runs)) in used.iter_mut().enumerate() {
+                world.empty_bucket(&set, round, number);
                 runs.push(peer.copy(&world, &server.endpoint));
                 world.assert_copied(&set);
             }

@@ -58,7 +58,7 @@ pub(crate) fn measure(count: usize, in_one_folder: usize) {
         let listed = tree.start("closed").until(LISTED);
         let resumed = tree.start("closed").until(COPYING);
         tree.forget();
-        let mut killed = tree.start("closed");
+        let killed = tree.start("closed");
         std::thread::sleep(Duration::from_secs_f64(listed.after / 2.0));
         killed.end();
         let mut again = tree.start("closed");
@@ -150,7 +150,7 @@ impl Lane {
     }
 
     /// Kills it; gives the most memory it had.
-    fn end(&mut self) -> u64 {
+    fn end(mut self) -> u64 {
         self.child.kill().expect("a process that can be killed");
         self.child.wait4().expect("a process that ends").rusage.maxrss
     }

@@ -64,12 +64,12 @@ impl Direct {
             .force_path_style(settings.path_style);
         // The rules ask nobody, so the answer is there at once.
         let found = DefaultResolver::new().resolve_endpoint(&params.build().ok()?).now_or_never()?.ok()?;
-        let schemes = found.properties().get("authSchemes")?.as_array()?;
-        let scheme = |name: &str| schemes.first()?.as_object()?.get(name)?.as_string();
-        if scheme("name") != Some("sigv4") || scheme("signingName") != Some("s3") {
+        let scheme = found.auth_schemes().first().filter(|scheme| scheme.name() == "sigv4")?;
+        let said = |name: &str| scheme.get(name)?.as_string();
+        if said("signingName") != Some("s3") {
             return None;
         }
-        let region = scheme("signingRegion")?.to_owned();
+        let region = said("signingRegion")?.to_owned();
         let (access, secret) = (settings.access_key.expose_secret(), settings.secret_key.expose_secret());
         let mut signing = SigningSettings::default();
         signing.percent_encoding_mode = PercentEncodingMode::Single;
@@ -180,5 +180,40 @@ impl HttpConnector for Told {
         let answer = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         let gone = || aws_smithy_runtime_api::client::result::ConnectorError::user("answered once".into());
         HttpConnectorFuture::ready(answer.ok_or_else(gone))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ports::PartLimits;
+
+    #[test]
+    fn usual_buckets_have_a_short_way_to_where_the_sdk_finds_them() {
+        let base = |endpoint: &str, bucket: &str, path_style: bool| {
+            let settings = S3Settings {
+                endpoint: endpoint.parse().unwrap(),
+                bucket: bucket.into(),
+                region: "auto".into(),
+                access_key: "access".into(),
+                secret_key: "secret".into(),
+                path_style,
+                timeout: Duration::from_secs(9),
+                parts: PartLimits::default(),
+            };
+            let direct = Direct::new(&settings, settings.timeout);
+            assert!(!format!("{direct:?}").contains("secret"));
+            direct.map(|direct| (direct.base, direct.region))
+        };
+        for (endpoint, bucket, path_style, there) in [
+            ("http://127.0.0.1:9000", "list-cutter", true, "http://127.0.0.1:9000/list-cutter/"),
+            ("http://127.0.0.1:9000/below/", "b.c", true, "http://127.0.0.1:9000/below/b.c/"),
+            ("https://x.r2.cloudflarestorage.com", "media", true, "https://x.r2.cloudflarestorage.com/media/"),
+            ("https://s3.example.com", "media", false, "https://media.s3.example.com/"),
+        ] {
+            assert_eq!(base(endpoint, bucket, path_style), Some((there.to_owned(), "auto".to_owned())));
+        }
+        // A bucket of another kind, which signs otherwise.
+        assert_eq!(base("https://s3.example.com", "media--use1-az4--x-s3", false), None);
     }
 }
