@@ -13,7 +13,7 @@ use cutover::{
     ports::{BlobBody, BlobInfo, BlobPage, BlobStore, Found, Put, Work},
     wiring,
 };
-use futures::{StreamExt as _, TryStreamExt as _, stream, stream::BoxStream};
+use futures::{StreamExt as _, TryStreamExt as _, future::BoxFuture, stream, stream::BoxStream};
 use std::{
     fs,
     io::{BufRead as _, BufReader},
@@ -173,19 +173,26 @@ pub(crate) fn list(folder: &str, target: &str) {
         let work = ledger.work(&RunId::new("0192e4a0-0000-7000-8000-000000000000"));
         let cx = StepContext {
             ports,
-            plan: Arc::clone(&plan),
+            plan,
             work: Arc::clone(&work),
             signals,
             report: Reporter::new(StepId::new("data_migration/media"), to),
             folder: run,
         };
         tokio::spawn(say_when_listed(work));
-        files::copy_set(&cx, &plan.file_sets[0]).await.expect("all copied");
+        // In a task, as the engine runs its steps.
+        tokio::spawn(async move { moved(&cx).await }).await.expect("a lane that ends");
         ledger.close().await;
         println!("{DONE}");
     });
     // Whoever asked ends this.
     std::thread::park();
+}
+
+fn moved(cx: &StepContext) -> BoxFuture<'_, ()> {
+    Box::pin(async move {
+        files::copy_set(cx, &cx.plan.file_sets[0]).await.expect("all copied");
+    })
 }
 
 async fn say_when_listed(work: Arc<dyn Work>) {

@@ -263,7 +263,8 @@ impl Work for SqliteWork {
             sql.push_bind(like).push(r" ESCAPE '\')");
         }
         // Few are found by their state and sorted; for many the order of keys is the better way.
-        let order = if self.are_few(query).await? { " ORDER BY key || '', lane LIMIT " } else { " ORDER BY key, lane LIMIT " };
+        let order =
+            if self.are_few(query).await? { " ORDER BY key || '', lane LIMIT " } else { " ORDER BY key, lane LIMIT " };
         sql.push(order).push_bind(query.limit);
         self.read(sql, rows::item).await
     }

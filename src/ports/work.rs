@@ -240,12 +240,8 @@ pub trait Work: Send + Sync {
     /// Writes batches with their items, and notes (name, value), in one transaction; otherwise as [`Self::save`]. For
     /// what only repeats work if it is lost (what was listed, how files ended): nobody's death loses it, but a machine
     /// without power may lose it together with everything that was written after it, back to the last durable write.
-    async fn enlist(
-        &self,
-        batches: &[BatchRow],
-        items: &[ItemRow],
-        notes: &[(&str, &serde_json::Value)],
-    ) -> Result<()>;
+    async fn enlist(&self, batches: &[BatchRow], items: &[ItemRow], notes: &[(&str, &serde_json::Value)])
+    -> Result<()>;
 
     /// The lanes that have batches, by name, and what they move.
     async fn lanes(&self) -> Result<Vec<(LaneId, LaneKind)>>;

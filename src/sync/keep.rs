@@ -76,12 +76,8 @@ impl<'a> Keep<'a> {
         }
         let (lane, work) = (self.lane, &self.lane.cx.work);
         for (name, items) in by_batch {
-            let query = BatchQuery {
-                lane: Some(lane.id.clone()),
-                batch: Some(name),
-                limit: 1,
-                ..BatchQuery::default()
-            };
+            let query =
+                BatchQuery { lane: Some(lane.id.clone()), batch: Some(name), limit: 1, ..BatchQuery::default() };
             let rows = lane.once("ask the ledger for batches", work.batch_page(&query)).await?;
             if let Some(row) = rows.first() {
                 lane.once("save a batch", work.save(row, &items)).await?;

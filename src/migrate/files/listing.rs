@@ -48,7 +48,8 @@ impl<'a> Lister<'a> {
     /// # Errors
     /// What the ledger says.
     pub(crate) async fn new(files: &'a FileLane<'a>) -> Result<Self> {
-        let last = files.lane.once("ask the ledger for batches", files.lane.cx.work.last_number(&files.lane.id)).await?;
+        let last =
+            files.lane.once("ask the ledger for batches", files.lane.cx.work.last_number(&files.lane.id)).await?;
         Ok(Self {
             files,
             last_number: AtomicU64::new(last),

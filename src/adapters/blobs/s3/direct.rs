@@ -102,7 +102,8 @@ impl Direct {
                 Err(error) => Err(SdkError::response_error(error, answer)),
             }
         };
-        let (mut answer, body) = tokio::time::timeout(self.limit, answered).await.map_err(SdkError::timeout_error)??;
+        let (mut answer, body) =
+            tokio::time::timeout(self.limit, answered).await.map_err(SdkError::timeout_error)??;
         if answer.status().as_u16() != 200 {
             *answer.body_mut() = SdkBody::from(body);
             return read_by(client, bucket, key, answer).await;
