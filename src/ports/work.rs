@@ -243,7 +243,8 @@ pub struct ConflictRow {
     pub at: Timestamp,
 }
 
-/// The port to the work tables of one run. Every method is one durable transaction; concurrent callers are grouped.
+/// The port to the work tables of one run. Every method is one transaction, durable unless it says otherwise; concurrent
+/// callers are grouped.
 #[async_trait]
 pub trait Work: Send + Sync {
     /// Which run these tables belong to.
@@ -255,20 +256,20 @@ pub trait Work: Send + Sync {
     /// the item is `reset`.
     async fn save(&self, batch: &BatchRow, items: &[ItemRow]) -> Result<()>;
 
-    /// Writes batches with their items, and a note of how far the listing is (name, value), in one transaction.
-    /// Otherwise as [`Self::save`].
-    async fn enlist(
-        &self,
-        batches: &[BatchRow],
-        items: &[ItemRow],
-        note: Option<(&str, &serde_json::Value)>,
-    ) -> Result<()>;
+    /// Writes batches with their items, and notes (name, value), in one transaction; otherwise as [`Self::save`]. For
+    /// what only repeats work if it is lost (what was listed, how files ended): nobody's death loses it, but a machine
+    /// without power may lose it together with everything that was written after it, back to the last durable write.
+    async fn enlist(&self, batches: &[BatchRow], items: &[ItemRow], notes: &[(&str, &serde_json::Value)])
+    -> Result<()>;
 
     /// The lanes that have batches, by name, and what they move.
     async fn lanes(&self) -> Result<Vec<(LaneId, LaneKind)>>;
 
     /// The batches of a lane by number, or of all lanes.
     async fn batches(&self, lane: Option<&LaneId>) -> Result<Vec<BatchRow>>;
+
+    /// The highest number of a batch of a lane; 0 if it has none.
+    async fn last_number(&self, lane: &LaneId) -> Result<u64>;
 
     /// Batches by lane and number.
     async fn batch_page(&self, query: &BatchQuery) -> Result<Vec<BatchRow>>;

@@ -192,8 +192,8 @@ async fn settle_found(
     if forward.is_empty() {
         return Ok(());
     }
-    let rows = lane.once("ask the ledger for batches", lane.cx.work.batches(Some(&lane.id))).await?;
-    let mover = Mover::new(lane, rows.last().map_or(0, |row| row.number));
+    let last = lane.once("ask the ledger for batches", lane.cx.work.last_number(&lane.id)).await?;
+    let mover = Mover::new(lane, last);
     let number = mover.next_number();
     mover.move_batch(Job { number, from: None, next: None, records: forward.clone(), base: None }).await?;
     if let Some(files) = files {

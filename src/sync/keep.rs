@@ -5,7 +5,7 @@ use crate::{
     error::Result,
     migrate::{files::KEPT, lane::Track},
     model::{BatchId, BatchState, ItemState, LaneKind, Record, Timestamp},
-    ports::{BatchRow, ConflictRow, ItemRow},
+    ports::{BatchQuery, BatchRow, ConflictRow, ItemRow},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,28 +14,26 @@ pub(super) struct Keep<'a> {
     lane: &'a Track<'a>,
     /// The field that says when a record was changed, if it has one.
     updated: Option<&'a str>,
-    batches: BTreeMap<BatchId, BatchRow>,
     last_number: u64,
     /// Conflicts that somebody decided already, by key.
     decided: BTreeSet<String>,
 }
 
 impl<'a> Keep<'a> {
-    /// With the batches and conflicts that the ledger knows.
+    /// With the conflicts that the ledger knows.
     pub(super) async fn load(lane: &'a Track<'a>, updated: Option<&'a str>) -> Result<Self> {
         let conflicts = lane.once("ask the ledger for conflicts", lane.cx.work.conflicts()).await?;
         let decided =
             conflicts.into_iter().filter(|row| row.lane == lane.id && !row.resolution.is_empty()).map(|row| row.key);
-        let mut keep = Self { lane, updated, last_number: 0, batches: BTreeMap::new(), decided: decided.collect() };
+        let mut keep = Self { lane, updated, last_number: 0, decided: decided.collect() };
         keep.refresh().await?;
         Ok(keep)
     }
 
     /// Learns of the batches that others have made meanwhile.
     pub(super) async fn refresh(&mut self) -> Result<()> {
-        let rows = self.lane.once("ask the ledger for batches", self.lane.cx.work.batches(Some(&self.lane.id))).await?;
-        self.last_number = rows.last().map_or(0, |row| row.number);
-        self.batches = rows.into_iter().map(|row| (row.batch.clone(), row)).collect();
+        let work = &self.lane.cx.work;
+        self.last_number = self.lane.once("ask the ledger for batches", work.last_number(&self.lane.id)).await?;
         Ok(())
     }
 
@@ -83,9 +81,13 @@ impl<'a> Keep<'a> {
         for item in items {
             by_batch.entry(item.batch.clone()).or_default().push(item);
         }
+        let (lane, work) = (self.lane, &self.lane.cx.work);
         for (name, items) in by_batch {
-            if let Some(row) = self.batches.get(&name) {
-                self.lane.once("save a batch", self.lane.cx.work.save(row, &items)).await?;
+            let query =
+                BatchQuery { lane: Some(lane.id.clone()), batch: Some(name), limit: 1, ..BatchQuery::default() };
+            let rows = lane.once("ask the ledger for batches", work.batch_page(&query)).await?;
+            if let Some(row) = rows.first() {
+                lane.once("save a batch", work.save(row, &items)).await?;
             }
         }
         Ok(())
@@ -104,7 +106,7 @@ impl<'a> Keep<'a> {
         }
         let now = Timestamp::now();
         let row = BatchRow {
-            batch: batch.clone(),
+            batch,
             lane: self.lane.id.clone(),
             kind: self.lane.kind,
             number: self.last_number,
@@ -119,9 +121,7 @@ impl<'a> Keep<'a> {
             started: Some(now),
             finished: Some(now),
         };
-        self.lane.once("save a batch", self.lane.cx.work.save(&row, &items)).await?;
-        self.batches.insert(batch, row);
-        Ok(())
+        self.lane.once("save a batch", self.lane.cx.work.save(&row, &items)).await
     }
 
     /// An item for something that users created on the new side.

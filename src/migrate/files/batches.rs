@@ -172,7 +172,7 @@ async fn close(files: &FileLane<'_>, batch: Option<&BatchId>) -> Result<()> {
         };
         let rows: Vec<BatchRow> = begun.map(undone).collect();
         if !rows.is_empty() {
-            lane.once("save batches", lane.cx.work.enlist(&rows, &[], None)).await?;
+            lane.once("save batches", lane.cx.work.enlist(&rows, &[], &[])).await?;
         }
     }
 }

@@ -113,11 +113,12 @@ async fn copy_all(files: &FileLane<'_>) -> Result<StepDone> {
     let mover = Mover::new(files).await?;
     lane.take_stock().await?;
     futures::try_join!(lister.list_all(), mover.drain(&lister))?;
-    let known = passes::catch_up(&lister, &mover).await?;
+    let seen = passes::catch_up(&lister, &mover).await?;
     mover.move_reopened().await?;
-    match known {
-        Some(known) => passes::drop_unknown(files, &known).await?,
-        None => passes::drop_gone(files).await?,
+    if files.is_listing() {
+        passes::drop_gone_from(files, seen).await?;
+    } else {
+        passes::drop_gone(files).await?;
     }
     lane.take_stock().await?;
     let tally = lane.meter.tally();
@@ -184,7 +185,7 @@ pub(crate) struct FileLane<'a> {
     /// The new bucket.
     pub(crate) new: Arc<dyn BlobStore>,
     /// What blobs are moved with.
-    pub(crate) gear: Gear,
+    pub(crate) gear: Arc<Gear>,
 }
 
 impl<'a> FileLane<'a> {
@@ -227,14 +228,14 @@ impl<'a> FileLane<'a> {
         let limits =
             Limits { bytes_per_s: migration.limit_bytes_per_s, requests_per_s: migration.limit_requests_per_s };
         let planned = usize::try_from(migration.concurrency).unwrap_or(1) * FILES_PER_BATCH;
-        let gear = Gear {
+        let gear = Arc::new(Gear {
             signals: cx.signals.clone(),
             meter: Arc::clone(&lane.meter),
             pace: pace::Pace::new(planned, limits),
             work: Arc::clone(&cx.work),
             lane: lane.id.clone(),
             migration: migration.clone(),
-        };
+        });
         Ok(Self { lane, source, to, old: cx.ports.bucket(from)?, new: cx.ports.bucket(to)?, gear })
     }
 

@@ -95,11 +95,13 @@ impl<'a> Mover<'a> {
     /// the lane failed; `Cancelled`.
     pub(crate) async fn drain(&self, lister: &Lister<'_>) -> Result<()> {
         let signals = &self.files.lane.cx.signals;
+        // What is listed has a higher number than everything before, so no batch is looked at twice.
+        let after = AtomicU64::new(0);
         loop {
             let more = lister.more();
             // Asked before looking: what is listed after the last look is seen by another one.
             let last_look = lister.has_ended();
-            self.move_open().await?;
+            self.move_after(&after).await?;
             if last_look {
                 return Ok(());
             }
@@ -117,8 +119,13 @@ impl<'a> Mover<'a> {
     /// # Errors
     /// As [`Self::drain`].
     pub(crate) async fn move_open(&self) -> Result<()> {
+        self.move_after(&AtomicU64::new(0)).await
+    }
+
+    /// Moves what is open now in the batches after this number, which becomes that of the last one.
+    async fn move_after(&self, after: &AtomicU64) -> Result<()> {
         let room = || self.room();
-        pump(&self.files.lane, self.open_batches(), room, |row| async {
+        pump(&self.files.lane, self.open_batches(after), room, |row| async {
             self.move_batch(row).await?;
             self.within_limits()
         })
@@ -169,20 +176,20 @@ impl<'a> Mover<'a> {
         }
     }
 
-    fn open_batches(&self) -> impl Stream<Item = Result<BatchRow>> + '_ {
+    fn open_batches<'s>(&'s self, after: &'s AtomicU64) -> impl Stream<Item = Result<BatchRow>> + 's {
         let lane = &self.files.lane;
-        stream::try_unfold((VecDeque::new(), 0), move |(mut ahead, mut after)| async move {
+        stream::try_unfold(VecDeque::new(), move |mut ahead| async move {
             if ahead.is_empty() {
-                let (of, states) = (Some(lane.id.clone()), OPEN.to_vec());
+                let (of, states, after) = (Some(lane.id.clone()), OPEN.to_vec(), after.load(Ordering::Relaxed));
                 let query = BatchQuery { lane: of, states, after, limit: BATCHES_AHEAD, ..BatchQuery::default() };
                 ahead = lane.once("ask the ledger for batches", lane.cx.work.batch_page(&query)).await?.into();
             }
             let Some(row): Option<BatchRow> = ahead.pop_front() else { return Ok(None) };
-            after = row.number;
+            after.store(row.number, Ordering::Relaxed);
             if !lane.cx.plan.migration.pace.is_zero() {
                 lane.cx.signals.wait(lane.cx.plan.migration.pace).await?;
             }
-            Ok(Some((row, (ahead, after))))
+            Ok(Some((row, ahead)))
         })
     }
 
@@ -241,7 +248,7 @@ impl<'a> Mover<'a> {
             self.ended(run, before.get(place).copied(), item);
         }
         lock(&run.sums).unsaved.extend(intents);
-        self.flush(run, BatchState::Running, "").await?;
+        self.intend(run).await?;
         let moves = moves.into_iter().map(|(item, only_new)| self.move_one(run, item, only_new)).collect();
         some_at_a_time(AT_ONCE, moves).await?;
         self.flush(run, BatchState::Done, "").await
@@ -295,7 +302,7 @@ impl<'a> Mover<'a> {
                             only_new = false;
                             // What stood there must be known before it is overwritten.
                             lock(&run.sums).unsaved.push(item.clone());
-                            self.flush(run, BatchState::Running, "").await?;
+                            self.intend(run).await?;
                         }
                     }
                     continue;
@@ -362,7 +369,7 @@ impl<'a> Mover<'a> {
         let flight =
             Flight { size: haul.wanted.size.unwrap_or(0), moved: Arc::clone(&haul.moved), since: Instant::now() };
         lock(&self.flights).insert(key.to_owned(), flight);
-        let gear = self.files.gear.clone();
+        let gear = Arc::clone(&self.files.gear);
         let task = AbortOnDropHandle::new(tokio::spawn(async move { gear.transfer(&haul).await }));
         let ended = task.await;
         lock(&self.flights).remove(key);
@@ -411,11 +418,18 @@ impl<'a> Mover<'a> {
         Ok(())
     }
 
-    /// Saves the batch and what has not been saved of it.
+    /// Saves the batch and what has not been saved of it, before anything is touched that it speaks of.
+    async fn intend(&self, run: &Run) -> Result<()> {
+        let unsaved = std::mem::take(&mut lock(&run.sums).unsaved);
+        let row = run.row(BatchState::Running, "");
+        self.files.lane.once("save a batch", self.files.lane.cx.work.save(&row, &unsaved)).await
+    }
+
+    /// Saves the batch and how files ended. Whoever does not know it looks at the target again.
     async fn flush(&self, run: &Run, state: BatchState, error: &str) -> Result<()> {
         let unsaved = std::mem::take(&mut lock(&run.sums).unsaved);
-        let row = run.row(state, error);
-        self.files.lane.once("save a batch", self.files.lane.cx.work.save(&row, &unsaved)).await
+        let rows = [run.row(state, error)];
+        self.files.lane.once("save a batch", self.files.lane.cx.work.enlist(&rows, &unsaved, &[])).await
     }
 
     fn errors(&self) -> Vec<(FaultKind, u64)> {

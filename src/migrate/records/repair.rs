@@ -119,7 +119,7 @@ pub async fn decide(cx: &StepContext, dataset: &DatasetPlan, keys: &[String], ta
                     facts.insert(OVERWRITE.into(), true.into());
                 }
             }
-            lane.once("save what was decided", cx.work.enlist(&[], &items, None)).await?;
+            lane.once("save what was decided", cx.work.enlist(&[], &items, &[])).await?;
         }
     }
     if take == Take::Target || decided == 0 {
