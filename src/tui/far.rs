@@ -27,7 +27,7 @@ impl Far {
             // What a listing that was broken off had found is not the whole.
             (LaneKind::Files, _) if moves && !lane.listing => Some(listed),
             // A lane that failed after its listing had ended still knows the whole.
-            (LaneKind::Files, Some(total)) if lane.stage == LaneStage::Failed => {
+            (LaneKind::Files, Some(total)) if matches!(lane.stage, LaneStage::Failed) => {
                 Some(total.saturating_sub(tally.skipped))
             }
             _ => None,
