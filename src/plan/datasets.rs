@@ -6,7 +6,9 @@ use super::{
     reader::{Node, Span},
     sides::Sides,
     table::Table,
-    template, write_back,
+    template,
+    web::server_path,
+    write_back,
 };
 use std::collections::BTreeMap;
 
@@ -104,22 +106,18 @@ fn set(node: &Node<'_>, sides: &Sides) -> Option<SetPlan> {
     let store = table.need("store", "\"…\"").and_then(|node| node.reference("store", &sides.store_names));
     let plan = store.as_deref().and_then(|name| sides.stores.get(name));
     let name = match plan {
-        Some(StorePlan::Http { .. }) => table.need("path", "\"/api/…/\"").and_then(|node| path(&node)),
+        Some(StorePlan::Http { .. }) => table.need("path", "\"/api/…/\"").and_then(|node| server_path(&node)),
+        Some(StorePlan::LocalStorage(_)) => table.need("keys", "\"savedFilters\"").and_then(|node| node.filled()),
         Some(StorePlan::Sqlite { .. }) => table.need("table", "\"users\"").and_then(|node| sql_name(&node)),
         // The store is a problem of its own; without it nobody knows which of the two it would be.
-        None => table.get("path").or_else(|| table.get("table")).and_then(|node| node.filled()),
+        None => ["path", "table", "keys"].iter().find_map(|key| table.get(key)).and_then(|node| node.filled()),
     };
     if plan.is_none() {
         table.get("table");
+        table.get("keys");
     }
     table.close();
     Some(SetPlan { store: store?, name: name? })
-}
-
-fn path(node: &Node<'_>) -> Option<String> {
-    node.parsed("a path on the store's server", "a path that begins with a slash, as \"/api/users/\"", |text| {
-        (text.starts_with('/') && !text.contains(char::is_whitespace)).then(|| text.to_owned())
-    })
 }
 
 fn sql_name(node: &Node<'_>) -> Option<String> {

@@ -1,7 +1,7 @@
 //! The plan: one cutover as a value. TOML → resolved (variables in, positions kept) → checked → never changed again.
 //!
 //! This file holds the checked plan, which is what everybody else sees. `file` makes it of a `source`: `reader` and
-//! `table` read values with their places and collect `problem`s, `sides datasets file_sets switches probes phases` read the parts,
+//! `table` read values with their places and collect `problem`s, `sides web datasets file_sets switches probes phases` read the parts,
 //! `check` holds the rules between them, `starter` has new plans. Must never enter: anything that opens a connection.
 
 mod bytes;
@@ -23,12 +23,17 @@ mod starter;
 mod switches;
 mod table;
 mod template;
+mod web;
 mod write_back;
 
 pub use file::{load, parse};
 pub use problem::{Problem, Problems};
 pub use source::Source;
 pub use starter::{STARTERS, starter};
+pub use web::{
+    Compression, DeleteShape, HttpPlan, KEYS, LocalStoragePlan, NextAs, Outcomes, Pagination, Parameters, Preset, RECORDS,
+    ReadShape, Sending, WriteShape,
+};
 pub use write_back::{TableName, WriteBackPlan};
 
 use crate::model::{Environment, LaneId, LaneKind, Phase, Severity, Timestamp};
@@ -141,31 +146,29 @@ pub enum Auth {
         /// The token.
         token: SecretString,
     },
-}
-
-/// How an HTTP endpoint cuts its rows into pages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pagination {
-    /// `?page=N&page_size=M`, rows in `results`, `count` and `next` beside them; or a plain array of everything.
-    PageNumber,
-    /// A plain array of everything.
-    None,
+    /// `Authorization: Basic …`.
+    Basic {
+        /// Name of the user.
+        user: String,
+        /// Password.
+        password: SecretString,
+    },
+    /// `<name>: <token>`.
+    Header {
+        /// Name of the header.
+        name: String,
+        /// Its value.
+        token: SecretString,
+    },
 }
 
 /// A store.
 #[derive(Debug, Clone)]
 pub enum StorePlan {
     /// A REST endpoint.
-    Http {
-        /// Base address.
-        endpoint: Url,
-        /// Credential.
-        auth: Auth,
-        /// Paging.
-        pagination: Pagination,
-        /// Longest wait for one answer.
-        timeout: Duration,
-    },
+    Http(Box<HttpPlan>),
+    /// Browser exports.
+    LocalStorage(LocalStoragePlan),
     /// A SQLite file.
     Sqlite {
         /// Its path, made absolute against the plan's folder.

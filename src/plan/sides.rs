@@ -1,11 +1,12 @@
 //! The stores and buckets of a plan.
 
 use super::{
-    Auth, BucketPlan, Pagination, PartsPlan, StorePlan,
+    Auth, BucketPlan, PartsPlan, StorePlan,
     limits::{PART_SIZE, PARTS, PARTS_ABOVE, STORE_TIMEOUT, TIMEOUTS},
     reader::{Node, is_name},
     request::{Texts, auth},
     table::Table,
+    web,
 };
 use std::collections::BTreeMap;
 
@@ -21,6 +22,7 @@ pub(super) struct Sides {
 #[derive(Clone, Copy)]
 enum StoreKind {
     Http,
+    LocalStorage,
     Sqlite,
 }
 
@@ -66,17 +68,12 @@ fn named<T>(root: &Table<'_>, key: &str, read: impl Fn(&Table<'_>) -> Option<T>)
 }
 
 fn store(table: &Table<'_>) -> Option<StorePlan> {
-    let kinds = [("http", StoreKind::Http), ("sqlite", StoreKind::Sqlite)];
+    let kinds =
+        [("http", StoreKind::Http), ("local-storage", StoreKind::LocalStorage), ("sqlite", StoreKind::Sqlite)];
     let kind = table.need("kind", "\"http\"")?.one_of(&kinds)?;
     let plan = match kind {
-        StoreKind::Http => {
-            let endpoint = table.need("endpoint", "\"https://…\"").and_then(|node| node.url());
-            let auth = auth(table, "auth", Auth::None, Texts::Plain);
-            let pages = [("page-number", Pagination::PageNumber), ("none", Pagination::None)];
-            let pagination = table.one_of("pagination", Pagination::PageNumber, &pages);
-            let timeout = table.duration("timeout", STORE_TIMEOUT, TIMEOUTS);
-            endpoint.map(|endpoint| StorePlan::Http { endpoint, auth, pagination, timeout })
-        }
+        StoreKind::Http => web::http(table).map(|plan| StorePlan::Http(Box::new(plan))),
+        StoreKind::LocalStorage => web::local_storage(table).map(StorePlan::LocalStorage),
         StoreKind::Sqlite => {
             let path = table.need("path", "\"target.db\"").and_then(|node| node.path());
             path.map(|path| StorePlan::Sqlite { path })
