@@ -1,9 +1,10 @@
 //! Plans as a whole: the starters are right, the wrong ones say what is wrong and where, and no secret gets out.
 
 use super::*;
+use crate::model::Phase;
 use proptest::prelude::*;
 use secrecy::ExposeSecret as _;
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 mod wrong;
 
@@ -123,10 +124,9 @@ fn a_plan_is_resolved_and_ordered() {
     let plan = read(SMALL).unwrap_or_else(|problems| panic!("{}", problems.pretty()));
     let names: Vec<_> = plan.datasets.iter().map(|set| set.name.as_str()).collect();
     assert_eq!(names, ["users", "files"], "needs never points forward");
-    let Some(StorePlan::Http { endpoint, auth: Auth::Token { token, .. }, .. }) = plan.stores.get("old") else {
-        panic!("{:?}", plan.stores)
-    };
-    assert_eq!(endpoint.as_str(), "http://localhost:8000/");
+    let Some(StorePlan::Http(http)) = plan.stores.get("old") else { panic!("{:?}", plan.stores) };
+    let Auth::Token { token, .. } = &http.auth else { panic!("{http:?}") };
+    assert_eq!(http.endpoint.as_str(), "http://localhost:8000/");
     assert_eq!(token.expose_secret(), "your-django-token");
     let Some(StorePlan::Sqlite { path }) = plan.stores.get("new") else { panic!("{:?}", plan.stores) };
     assert_eq!(path, Path::new("/plans/new.db"));

@@ -1,0 +1,94 @@
+//! What moves: datasets, the files behind their records, and files that no record speaks of. Read by `datasets` and `file_sets`.
+//! Must never enter: how it is read from a file.
+
+use crate::model::LaneId;
+use crate::plan::{BucketEnd, WriteBackPlan};
+use std::collections::BTreeMap;
+
+/// Where a dataset's records stand.
+#[derive(Debug, Clone)]
+pub struct SetPlan {
+    /// Name of the store.
+    pub store: String,
+    /// Table, or path.
+    pub name: String,
+}
+
+/// A dataset.
+#[derive(Debug, Clone)]
+pub struct DatasetPlan {
+    /// Its name (`[a-z0-9_]+`).
+    pub name: String,
+    /// Datasets whose records this one refers to; they move first.
+    pub needs: Vec<String>,
+    /// The legacy side.
+    pub from: SetPlan,
+    /// The new side.
+    pub to: SetPlan,
+    /// The field that identifies a record on both sides.
+    pub key: String,
+    /// The field that says when a record changed last; needed for carrying changes back.
+    pub updated: Option<String>,
+    /// Fields computed on the way to the new side: field → minijinja expression over the record's fields. A field not
+    /// named here is carried as it is.
+    pub map: BTreeMap<String, String>,
+    /// Fields left out on the way to the new side.
+    pub drop: Vec<String>,
+    /// Fields that are carried back to the legacy side; `None`: all fields that are neither computed nor dropped.
+    pub back: Option<Vec<String>>,
+    /// The bytes behind each record.
+    pub blob: Option<BlobPlan>,
+}
+
+impl DatasetPlan {
+    /// The lane of its records.
+    #[must_use]
+    pub fn lane(&self) -> LaneId {
+        LaneId::new(self.name.clone())
+    }
+    /// The lane of its bytes.
+    #[must_use]
+    pub fn blob_lane(&self) -> LaneId {
+        LaneId::new(format!("{}-content", self.name))
+    }
+}
+
+/// The bytes behind a dataset's records.
+#[derive(Debug, Clone)]
+pub struct BlobPlan {
+    /// Bucket on the legacy side.
+    pub from: String,
+    /// The record's field that holds the key in it.
+    pub path: String,
+    /// Bucket on the new side.
+    pub to: String,
+    /// The key in it: a minijinja template over the record's fields.
+    pub key: String,
+    /// The record's field with the expected SHA-256, if it has one.
+    pub sha256: Option<String>,
+    /// The record's field with the expected length, if it has one.
+    pub size: Option<String>,
+    /// The record's field with the MIME type, if it has one.
+    pub content_type: Option<String>,
+    /// The legacy table that is told what has moved.
+    pub write_back: Option<WriteBackPlan>,
+}
+
+/// Bytes that no record speaks of: everything under a prefix moves under another one, the rest of its key unchanged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileSetPlan {
+    /// Its name (`[a-z0-9_]+`), also of its lane; no dataset has it.
+    pub name: String,
+    /// The legacy side; its bucket can be listed.
+    pub from: BucketEnd,
+    /// The new side.
+    pub to: BucketEnd,
+}
+
+impl FileSetPlan {
+    /// Its lane.
+    #[must_use]
+    pub fn lane(&self) -> LaneId {
+        LaneId::new(self.name.clone())
+    }
+}
