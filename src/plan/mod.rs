@@ -28,12 +28,11 @@ mod web;
 mod write_back;
 
 pub use checked::{
-    Auth, BlobPlan, BucketEnd, BucketPlan, CommandPlan, Compression, ConflictPolicy, DatasetPlan, DeleteShape, DnsRecord,
-    FileSetPlan, FlowStep, HttpPlan, KEYS, LocalStoragePlan, NextAs, Outcomes, Pagination, Parameters, Preset, RECORDS,
-    ReadShape, Sending, WriteShape,
-    MigrationPlan, ObservePlan, OnExisting, OnHangup, Op, PartsPlan, PhasePlan, Plan, PowerDnsPlan,
-    ProbeKind, ProbePlan, ProbeUse, RequestPlan, RollbackPlan, RuleAction, RulePlan, SetPlan, StorePlan, SwitchPlan,
-    Window,
+    Auth, BlobPlan, BucketEnd, BucketPlan, CommandPlan, Compression, ConflictPolicy, DatasetPlan, DeleteShape,
+    DnsRecord, FileSetPlan, FlowStep, HttpPlan, KEYS, LocalStoragePlan, MigrationPlan, NextAs, ObservePlan, OnExisting,
+    OnHangup, Op, Outcomes, Pagination, Parameters, PartsPlan, PhasePlan, Plan, PowerDnsPlan, Preset, ProbeKind,
+    ProbePlan, ProbeUse, RECORDS, ReadShape, RequestPlan, RollbackPlan, RuleAction, RulePlan, Sending, SetPlan,
+    StorePlan, SwitchPlan, Window, WriteShape,
 };
 pub use file::{load, parse};
 pub use problem::{Problem, Problems};

@@ -44,9 +44,9 @@ pub(super) fn auth(table: &Table<'_>, key: &str, default: Auth, texts: Texts<'_>
         let name = word(&header, "the name of a header, as \"X-API-Key\"");
         name.zip(secret("token", "\"${API_TOKEN}\"")).map(|(name, token)| Auth::Header { name, token })
     } else {
-        let scheme = auth.get("scheme").map_or(Some("Token".into()), |node| {
-            word(&node, "a word such as \"Token\" or \"Bearer\"")
-        });
+        let scheme = auth
+            .get("scheme")
+            .map_or(Some("Token".into()), |node| word(&node, "a word such as \"Token\" or \"Bearer\""));
         scheme.zip(secret("token", "\"${API_TOKEN}\"")).map(|(scheme, token)| Auth::Token { scheme, token })
     };
     auth.close();

@@ -68,8 +68,7 @@ fn named<T>(root: &Table<'_>, key: &str, read: impl Fn(&Table<'_>) -> Option<T>)
 }
 
 fn store(table: &Table<'_>) -> Option<StorePlan> {
-    let kinds =
-        [("http", StoreKind::Http), ("local-storage", StoreKind::LocalStorage), ("sqlite", StoreKind::Sqlite)];
+    let kinds = [("http", StoreKind::Http), ("local-storage", StoreKind::LocalStorage), ("sqlite", StoreKind::Sqlite)];
     let kind = table.need("kind", "\"http\"")?.one_of(&kinds)?;
     let plan = match kind {
         StoreKind::Http => web::http(table).map(|plan| StorePlan::Http(Box::new(plan))),

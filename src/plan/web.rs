@@ -90,7 +90,10 @@ fn write(table: &Table<'_>, base: WriteShape) -> WriteShape {
     let outcomes = match (table.get("errors"), base.outcomes) {
         (Some(_), _) => {
             if let Some(each) = table.get("outcomes") {
-                each.fault("both `outcomes` and `errors`", "one of them: what became of each, or the refused ones alone");
+                each.fault(
+                    "both `outcomes` and `errors`",
+                    "one of them: what became of each, or the refused ones alone",
+                );
             }
             Outcomes::Errors { at: place(table, "errors", String::new()) }
         }
@@ -108,7 +111,10 @@ fn write(table: &Table<'_>, base: WriteShape) -> WriteShape {
         outcomes,
         key: place(table, "key", base.key),
         error: place(table, "error", base.error),
-        idempotency_header: table.get("idempotency_header").and_then(|node| header(&node)).unwrap_or(base.idempotency_header),
+        idempotency_header: table
+            .get("idempotency_header")
+            .and_then(|node| header(&node))
+            .unwrap_or(base.idempotency_header),
     };
     table.close();
     shape

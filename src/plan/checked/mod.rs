@@ -17,8 +17,8 @@ pub use rules::{Op, RuleAction, RulePlan};
 pub use stores::{Auth, StorePlan};
 pub use switches::{DnsRecord, ObservePlan, PowerDnsPlan, RequestPlan, SwitchPlan};
 pub use web::{
-    Compression, DeleteShape, HttpPlan, KEYS, LocalStoragePlan, NextAs, Outcomes, Pagination, Parameters, Preset, RECORDS,
-    ReadShape, Sending, WriteShape,
+    Compression, DeleteShape, HttpPlan, KEYS, LocalStoragePlan, NextAs, Outcomes, Pagination, Parameters, Preset,
+    RECORDS, ReadShape, Sending, WriteShape,
 };
 pub use whole::{OnHangup, Plan, Window};
 pub use work::{CommandPlan, ConflictPolicy, MigrationPlan, OnExisting, PhasePlan, RollbackPlan};

@@ -2,7 +2,10 @@
 //! a request and an answer each thing stands. A preset is a whole [`HttpPlan`]; the plan changes single places of it.
 //! Read by `web`, followed by the adapter. Must never enter: how it is read from a file.
 
-use super::{super::limits::{ANSWER, CACHE, STORE_TIMEOUT}, Auth};
+use super::{
+    super::limits::{ANSWER, CACHE, STORE_TIMEOUT},
+    Auth,
+};
 use serde_json::{Value as Json, json};
 use std::{path::PathBuf, time::Duration};
 use url::Url;
