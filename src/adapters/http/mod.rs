@@ -206,13 +206,11 @@ impl Client {
     /// The same; `None` for an answer that is too long.
     pub(crate) async fn send_within(&self, doing: &str, call: Call) -> Result<Option<Answer>> {
         let began = Instant::now();
-        let mut answer = match tokio::time::timeout(self.timeout, self.whole(doing, call)).await {
-            Ok(answer) => answer?,
-            Err(_) => {
-                let detail = format!("no whole answer within {:?}", self.timeout);
-                return Err(Fault::new(FaultKind::Timeout, doing).detail(detail));
-            }
+        let Ok(answer) = tokio::time::timeout(self.timeout, self.whole(doing, call)).await else {
+            let detail = format!("no whole answer within {:?}", self.timeout);
+            return Err(Fault::new(FaultKind::Timeout, doing).detail(detail));
         };
+        let mut answer = answer?;
         if let Some(answer) = &mut answer {
             answer.took = began.elapsed();
         }

@@ -139,8 +139,8 @@ impl RecordStore for HttpStore {
         }
         let doing = format!("write {} records to {} in {}", records.len(), set.name, self.name);
         let said = self.change(&doing, set, &self.writing, self.writing.records(records)).await?.unwrap_or_default();
-        let sent: Vec<Option<Key>> = records.iter().map(|record| record.key(&set.key)).collect();
-        outcomes(&doing, &self.wire.plan().write, &said, &sent)
+        let keys: Vec<Option<Key>> = records.iter().map(|record| record.key(&set.key)).collect();
+        outcomes(&doing, &self.wire.plan().write, &said, &keys)
     }
 
     async fn delete(&self, set: &SetRef, keys: &[Key]) -> Result<()> {

@@ -14,7 +14,7 @@ use crate::{
     adapters::http::Answer,
     error::{Fault, FaultKind, Result},
     model::{Record, Timestamp, Value},
-    plan::{NextAs, Pagination},
+    plan::{NextAs, Pagination, Parameters},
     ports::{Page, SetRef},
 };
 use reqwest::StatusCode;
@@ -80,44 +80,116 @@ impl Pages<'_> {
     }
 
     async fn numbered(&self, mut spot: PageSpot, mut seen: Option<Value>) -> Result<Page> {
-        let names = self.names();
-        let Told { sheet, as_of, .. } = loop {
-            let query = [(&*names.page, &*spot.page.to_string()), (&*names.page_size, &*spot.asked.to_string())];
-            match self.ask(&self.url(&query)?).await? {
+        let key = &self.asking.set.key;
+        let told = loop {
+            match self.ask(&self.page_url(spot.page, spot.asked)?).await? {
                 Asked::Sheet(told) => break told,
                 Asked::Missing(_) if spot.page > 1 => {
                     // Behind the end. If rows should be here, some were deleted meanwhile.
-                    let vanished = spot.count.is_some_and(|count| count > spot.before());
+                    let vanished = spot.count.map_or(spot.last.is_some(), |count| count > spot.before());
                     let next = vanished.then(|| Spot::at(Place::Page(spot.back(1))).cursor());
                     return Ok(Page { next, ..Page::default() });
                 }
                 Asked::Missing(fault) => return Err(fault),
                 Asked::TooLong => {
-                    spot = spot.half().ok_or_else(|| self.too_long())?;
+                    spot = self.half(&spot).await?;
                     seen = None;
                 }
             }
         };
-        let first = sheet.records.first().and_then(|row| key_of(row, &self.asking.set.key));
+        let first = told.sheet.records.first().and_then(|row| key_of(row, key));
         if spot.page > 1 && spot.first.is_some() && spot.first == first {
             // The server does not know of pages: this is the first one again.
-            return Ok(Page { as_of, ..Page::default() });
+            return Ok(Page { as_of: told.as_of, ..Page::default() });
         }
-        let next = following(&spot, &sheet, first, seen.is_some());
-        match &next {
-            Some(next) if next.page > spot.page && sheet.records.is_empty() => {
-                return Err(self.fault(FaultKind::Garbage).detail("an empty page that says that more follow"));
+        let anchor = seen.as_ref().or(spot.last.as_ref()).cloned();
+        let Told { mut sheet, as_of, .. } = match &anchor {
+            Some(anchor) => self.joined_page(&mut spot, anchor, seen.is_some(), told).await?,
+            None => told,
+        };
+        let end =
+            Seam { came: sheet.records.len(), first, last: sheet.records.last().and_then(|row| key_of(row, key)) };
+        let came = end.came;
+        if let Some(anchor) = &anchor {
+            sheet.records = behind(sheet.records, anchor, key);
+        }
+        let next = following(&spot, &sheet, end, seen.is_some());
+        let here = PageSpot { count: sheet.total, ..spot };
+        match next {
+            Some(next) if next.page > here.page && came == 0 => {
+                Err(self.fault(FaultKind::Garbage).detail("an empty page that says that more follow"))
             }
             // What is cut off here is come by again.
-            Some(back) if back.page <= spot.page => {
-                let mut sheet = sheet;
-                sheet.records.truncate(usize::try_from(self.asking.limit.max(1)).unwrap_or(usize::MAX));
-                return Ok(page(sheet, as_of, Some(Spot::at(Place::Page(back.clone())))));
+            Some(back) if back.page <= here.page => {
+                sheet.records.truncate(self.limit());
+                Ok(page(sheet, as_of, Some(Spot::at(Place::Page(back)))))
             }
-            _ => {}
+            next => self.portion(Place::Page(here), sheet, as_of, next.map(Place::Page)),
         }
-        let here = PageSpot { count: sheet.total, ..spot };
-        self.portion(Place::Page(here), seen.as_ref(), sheet, as_of, next.map(Place::Page))
+    }
+
+    /// This page, or an earlier one if rows were lost behind this one, which was the last to be given: of the page itself
+    /// (`part`), or of the one before.
+    async fn joined_page(&self, spot: &mut PageSpot, anchor: &Value, part: bool, told: Told) -> Result<Told> {
+        let key = &self.asking.set.key;
+        let is_anchor = |row: &Record| row.get(key).is_some_and(|key| by_key(key, anchor) == Ordering::Equal);
+        if spot.page == 1 || told.sheet.records.iter().any(is_anchor) {
+            return Ok(told);
+        }
+        if !part && (spot.fixed || self.stands_before(spot, is_anchor).await?) {
+            return Ok(told);
+        }
+        let mut step = 1;
+        loop {
+            spot.page = spot.page.saturating_sub(step).max(1);
+            step *= 2;
+            match self.ask(&self.page_url(spot.page, spot.asked)?).await? {
+                Asked::Sheet(told) if spot.page == 1 || joined(anchor, &told.sheet.records, key) => {
+                    spot.count = None;
+                    return Ok(told);
+                }
+                Asked::Sheet(_) => {}
+                Asked::Missing(_) if spot.page > 1 => {}
+                Asked::Missing(fault) => return Err(fault),
+                Asked::TooLong => return Err(self.too_long()),
+            }
+        }
+    }
+
+    /// The row before this page is still the one it was, or the server has pages of a size of its own, so that single
+    /// rows cannot be asked for; which of the two is noted in the spot.
+    async fn stands_before(&self, spot: &mut PageSpot, is_it: impl Fn(&Record) -> bool) -> Result<bool> {
+        match self.ask(&self.page_url(spot.before(), 1)?).await? {
+            Asked::Sheet(Told { sheet, .. }) if sheet.records.len() == 1 => {
+                let stands = sheet.records.iter().any(is_it);
+                if stands {
+                    // Better known than by counting.
+                    spot.count = None;
+                }
+                return Ok(stands);
+            }
+            Asked::Sheet(Told { sheet, .. }) if !sheet.records.is_empty() => spot.fixed = true,
+            Asked::Sheet(_) | Asked::Missing(_) => spot.fixed = !self.keeps_to_size().await?,
+            Asked::TooLong => return Err(self.too_long()),
+        }
+        Ok(spot.fixed)
+    }
+
+    /// The same place in pages of half the size.
+    async fn half(&self, spot: &PageSpot) -> Result<PageSpot> {
+        let half = spot.half().ok_or_else(|| self.too_long())?;
+        if spot.page == 1 || self.keeps_to_size().await? { Ok(half) } else { Err(self.too_long()) }
+    }
+
+    /// The server gives as few rows as it is asked for.
+    async fn keeps_to_size(&self) -> Result<bool> {
+        let asked = self.ask(&self.page_url(1, 1)?).await?;
+        Ok(matches!(asked, Asked::Sheet(Told { sheet, .. }) if sheet.records.len() == 1))
+    }
+
+    fn page_url(&self, page: u64, size: u64) -> Result<Url> {
+        let names = self.names();
+        self.url(&[(&names.page, &page.to_string()), (&names.page_size, &size.to_string())])
     }
 
     async fn offset(&self, mut spot: OffsetSpot) -> Result<Page> {
@@ -166,14 +238,14 @@ impl Pages<'_> {
         let on = if kept == 0 { more && !unsaid } else { more || !all };
         let offset = from + came - u64::try_from(sheet.records.len()).unwrap_or(u64::MAX).saturating_sub(kept);
         let next = on.then_some(Place::Offset(OffsetSpot { offset, asked: spot.asked, last }));
-        sheet.records.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        sheet.records.truncate(self.limit());
         Ok(page(sheet, as_of, next.map(Spot::at)))
     }
 
     /// A page where the answer says which is the next.
     async fn linked(&self, place: Place, seen: Option<Value>, url: Url, asked: u64) -> Result<Page> {
         let plan = self.wire.plan();
-        let Told { sheet, as_of, link } = match self.ask(&url).await? {
+        let Told { mut sheet, as_of, link } = match self.ask(&url).await? {
             Asked::Sheet(told) => told,
             Asked::Missing(fault) => return Err(fault),
             Asked::TooLong => return Err(self.too_long()),
@@ -194,7 +266,10 @@ impl Pages<'_> {
         if next.as_ref().is_some_and(|next| *next == place || *next == here) {
             return Err(self.fault(FaultKind::Garbage).detail("the next page is said to be this page again"));
         }
-        self.portion(place, seen.as_ref(), sheet, as_of, next)
+        if let Some(seen) = &seen {
+            sheet.records = behind(sheet.records, seen, &self.asking.set.key);
+        }
+        self.portion(place, sheet, as_of, next)
     }
 
     /// A part of an endpoint that always answers with everything: the rows behind `after`, in key order.
@@ -211,37 +286,29 @@ impl Pages<'_> {
         if let Some(after) = after {
             sheet.records.retain(|record| by_key(&of(record), after) == Ordering::Greater);
         }
-        let limit = usize::try_from(self.asking.limit.max(1)).unwrap_or(usize::MAX);
-        let more = sheet.records.len() > limit;
-        sheet.records.truncate(limit);
+        let more = sheet.records.len() > self.limit();
+        sheet.records.truncate(self.limit());
         let next = sheet.records.last().filter(|_| more).map(|last| Spot::at(Place::After(of(last))));
         Ok(page(sheet, as_of, next))
     }
 
     /// As much of a page as is wanted.
-    fn portion(
-        &self,
-        here: Place,
-        seen: Option<&Value>,
-        mut sheet: Sheet,
-        as_of: Option<Timestamp>,
-        next: Option<Place>,
-    ) -> Result<Page> {
-        let key = &self.asking.set.key;
-        if let Some(seen) = seen {
-            sheet.records = behind(sheet.records, seen, key);
-        }
-        let limit = usize::try_from(self.asking.limit.max(1)).unwrap_or(usize::MAX);
-        if sheet.records.len() <= limit {
+    fn portion(&self, here: Place, mut sheet: Sheet, as_of: Option<Timestamp>, next: Option<Place>) -> Result<Page> {
+        if sheet.records.len() <= self.limit() {
             return Ok(page(sheet, as_of, next.map(Spot::at)));
         }
-        sheet.records.truncate(limit);
+        sheet.records.truncate(self.limit());
+        let key = &self.asking.set.key;
         let last = sheet.records.last().and_then(|row| key_of(row, key));
         let seen = last.ok_or_else(|| {
-            self.fault(FaultKind::Refused)
-                .detail(format!("a row without `{key}`, the key, in a page that is longer than asked"))
+            let detail = format!("a row without `{key}`, the key, in a page that is longer than asked");
+            self.fault(FaultKind::Refused).detail(detail)
         })?;
         Ok(page(sheet, as_of, Some(Spot { place: here, seen: Some(seen) })))
+    }
+
+    fn limit(&self) -> usize {
+        usize::try_from(self.asking.limit.max(1)).unwrap_or(usize::MAX)
     }
 
     async fn ask(&self, url: &Url) -> Result<Asked> {
@@ -259,7 +326,7 @@ impl Pages<'_> {
         Ok(Asked::Sheet(Told { sheet, as_of: as_of(&answer), link: answer.headers("link").find_map(next_link) }))
     }
 
-    fn names(&self) -> &crate::plan::Parameters {
+    fn names(&self) -> &Parameters {
         &self.wire.plan().read.parameters
     }
 
@@ -299,21 +366,31 @@ impl Pages<'_> {
     }
 }
 
-/// The page after this one, if there is one. `again`: this page was given in part before.
-fn following(spot: &PageSpot, sheet: &Sheet, first: Option<Value>, again: bool) -> Option<PageSpot> {
-    let came = u64::try_from(sheet.records.len()).unwrap_or(u64::MAX);
+/// The ends of a page before anything was taken from it.
+struct Seam {
+    /// Rows that came.
+    came: usize,
+    /// Key of the first one.
+    first: Option<Value>,
+    /// Key of the last one.
+    last: Option<Value>,
+}
+
+/// The page after this one, of which the sheet holds the new rows. `again`: it was given in part before.
+fn following(spot: &PageSpot, sheet: &Sheet, end: Seam, again: bool) -> Option<PageSpot> {
+    let came = u64::try_from(end.came).unwrap_or(u64::MAX);
     let (more, says) = match (&sheet.next, sheet.total) {
         (Next::More(_), _) => (true, true),
         (Next::End, _) => (false, true),
         (Next::Unsaid, Some(total)) => (came > 0 && spot.before().saturating_add(came) < total, true),
-        (Next::Unsaid, None) => (came > 0, false),
+        (Next::Unsaid, None) => (!sheet.records.is_empty(), false),
     };
     let given = if spot.page == 1 && more { came.max(1) } else { spot.given };
-    let first = if says { None } else { spot.first.clone().or(first) };
-    let here = PageSpot { given, count: sheet.total, first, ..spot.clone() };
+    let first = if says { None } else { spot.first.clone().or(end.first) };
+    let here = PageSpot { given, count: sheet.total, first, last: None, ..spot.clone() };
     match (spot.count, sheet.total) {
         (Some(was), Some(now)) if now < was && (spot.page > 1 || again) => Some(here.back(was - now)),
-        _ if more => Some(PageSpot { page: spot.page + 1, ..here }),
+        _ if more => Some(PageSpot { page: spot.page + 1, last: end.last.or_else(|| spot.last.clone()), ..here }),
         _ => None,
     }
 }
@@ -377,21 +454,23 @@ mod tests {
             total,
             gone: Vec::new(),
         };
-        let spot = PageSpot { page: 2, asked: 10, given: 10, count: Some(40), first: None };
+        let spot = PageSpot { page: 2, count: Some(40), ..PageSpot::first(10) };
         let more = || Next::More("x".into());
-        let page = |spot: &PageSpot, sheet: Sheet| following(spot, &sheet, None, false).map(|spot| spot.page);
+        let follow = |spot: &PageSpot, sheet: Sheet| {
+            following(spot, &sheet, Seam { came: sheet.records.len(), first: None, last: None }, false)
+        };
+        let page = |spot: &PageSpot, sheet: Sheet| follow(spot, sheet).map(|spot| spot.page);
         assert_eq!(page(&spot, sheet(10, more(), Some(40))), Some(3));
         assert_eq!(page(&spot, sheet(10, more(), Some(39))), Some(1), "one was deleted");
         assert_eq!(page(&spot, sheet(10, more(), Some(41))), Some(3));
         assert_eq!(page(&spot, sheet(10, Next::End, Some(40))), None);
         assert_eq!(page(&spot, sheet(10, Next::Unsaid, Some(40))), Some(3));
-        assert_eq!(page(&spot, sheet(10, Next::Unsaid, Some(40))).map(|_| ()), Some(()));
         let last = PageSpot { page: 4, ..spot.clone() };
         assert_eq!(page(&last, sheet(10, Next::Unsaid, Some(40))), None);
         assert_eq!(page(&spot, sheet(3, Next::Unsaid, None)), Some(3), "until a page is empty");
         assert_eq!(page(&spot, sheet(0, Next::Unsaid, None)), None);
         let first = PageSpot { page: 1, count: None, ..spot };
-        let next = following(&first, &sheet(7, more(), None), None, false).unwrap();
+        let next = follow(&first, sheet(7, more(), None)).unwrap();
         assert_eq!((next.page, next.given), (2, 7), "the server has a size of its own");
     }
 }

@@ -1,9 +1,11 @@
 //! Where to read on in a REST endpoint, whatever its way of cutting rows into pages.
 //!
 //! Rows that are deleted while the pages are read move all later rows forward, and a reader who only counts would skip as
-//! many. In numbered pages the spot remembers how many rows there were: if there are fewer now, the reader goes back that
-//! far. Behind an offset it remembers the last row that was seen, reads that one again, and goes back until it meets it.
-//! Either way some rows are seen twice, which the port allows. Links and tokens are the server's own promise.
+//! many, also if as many are inserted elsewhere. So the spot remembers the last row that was seen: the row before an
+//! offset or a numbered page is asked for again, and unless it is that one, the reader goes back until it meets it. Where
+//! pages have a size of the server's own, single rows cannot be asked for; there the number of rows must do, and if it
+//! falls, the reader goes back that far. Some rows are seen twice, which the port allows. Links and tokens are the
+//! server's own promise.
 //! Pure. Must never enter: requests.
 
 use crate::{
@@ -60,6 +62,12 @@ pub(super) struct PageSpot {
     /// Key of the first row of the first page, for a server that does not say whether there are more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) first: Option<Value>,
+    /// Key of the row before this page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) last: Option<Value>,
+    /// The server does not keep to the page size that it is asked for.
+    #[serde(default)]
+    pub(super) fixed: bool,
 }
 
 /// Rows from an offset.
@@ -75,6 +83,11 @@ pub(super) struct OffsetSpot {
 }
 
 impl PageSpot {
+    /// The first page.
+    pub(super) const fn first(asked: u64) -> Self {
+        Self { page: 1, asked, given: asked, count: None, first: None, last: None, fixed: false }
+    }
+
     /// Rows before this page.
     pub(super) fn before(&self) -> u64 {
         self.page.saturating_sub(1).saturating_mul(self.given)
@@ -86,12 +99,12 @@ impl PageSpot {
         Self { page: self.page.saturating_sub(pages).max(1), ..self }
     }
 
-    /// A page of half the size that begins at this one's beginning or before; `None` if the server does not keep to the
-    /// size it is asked for, or this cannot be halved.
+    /// A page of half the size that begins at this one's beginning or before; `None` if this cannot be halved. Only
+    /// where the server keeps to the size it is asked for.
     pub(super) fn half(&self) -> Option<Self> {
-        let asked = self.asked / 2;
+        let asked = self.given.min(self.asked) / 2;
         let page = self.before() / asked.max(1) + 1;
-        (asked > 0 && self.given == self.asked).then(|| Self { page, asked, given: asked, ..self.clone() })
+        (asked > 0).then(|| Self { page, asked, given: asked, ..self.clone() })
     }
 }
 
@@ -101,9 +114,7 @@ impl Spot {
         let asked = u64::from(limit.max(1));
         let Some(text) = &cursor.0 else {
             return Ok(Self::at(match pagination {
-                Pagination::PageNumber => {
-                    Place::Page(PageSpot { page: 1, asked, given: asked, count: None, first: None })
-                }
+                Pagination::PageNumber => Place::Page(PageSpot::first(asked)),
                 Pagination::LimitOffset => Place::Offset(OffsetSpot { offset: 0, asked, last: None }),
                 Pagination::Cursor | Pagination::LinkHeader => Place::First(asked),
                 Pagination::None => Place::All,
@@ -181,7 +192,8 @@ mod tests {
 
     #[test]
     fn a_cursor_survives_the_ledger() {
-        let page = PageSpot { page: 3, asked: 500, given: 100, count: Some(1250), first: Some(Value::Int(1)) };
+        let page =
+            PageSpot { page: 3, given: 100, count: Some(1250), first: Some(Value::Int(1)), ..PageSpot::first(500) };
         let places = [
             Place::Page(page.clone()),
             Place::Page(PageSpot { count: None, first: None, ..page }),
@@ -203,17 +215,16 @@ mod tests {
 
     #[test]
     fn half_a_page_never_skips() {
-        let spot = PageSpot { page: 3, asked: 501, given: 501, count: None, first: None };
+        let spot = PageSpot { page: 3, ..PageSpot::first(501) };
         let half = spot.half().unwrap();
         assert_eq!((half.asked, half.given), (250, 250));
         assert!(half.before() <= spot.before() && half.before() + 250 > spot.before());
-        assert_eq!(PageSpot { given: 100, ..spot.clone() }.half(), None, "the server has a size of its own");
-        assert_eq!(PageSpot { asked: 1, given: 1, ..spot }.half(), None);
+        assert_eq!(PageSpot::first(1).half(), None);
     }
 
     #[test]
     fn lost_rows_are_gone_back_for() {
-        let spot = PageSpot { page: 7, asked: 10, given: 10, count: Some(90), first: None };
+        let spot = PageSpot { page: 7, count: Some(90), ..PageSpot::first(10) };
         assert_eq!(spot.clone().back(1).page, 6);
         assert_eq!(spot.clone().back(11).page, 5);
         assert_eq!(spot.back(1000).page, 1);

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeSet, HashSet},
     ops::Bound,
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 /// Exports that are looked at to count their entries; of a folder with more the number stays unsaid.
@@ -114,7 +114,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + '
 
 fn folder_page(
     doing: &str,
-    root: &std::path::Path,
+    root: &Path,
     wanted: &Wanted,
     since: Option<Timestamp>,
     mut spot: Option<Spot>,
@@ -144,9 +144,9 @@ fn folder_page(
             {
                 rows.retain(|row| id_of(row) > *seen);
             }
-            let room = limit - records.len();
-            let whole = rows.len() <= room;
-            rows.truncate(room);
+            let left = limit - records.len();
+            let whole = rows.len() <= left;
+            rows.truncate(left);
             let seen = rows.last().filter(|_| !whole).map(id_of);
             records.extend(rows);
             let here = Spot { at: Some(user), seen };
@@ -199,7 +199,7 @@ fn cursor(spot: &Spot) -> Cursor {
 }
 
 /// What there is, of the first exports; `None` if there are more.
-fn look(doing: &str, root: &std::path::Path, wanted: &Wanted) -> Result<Option<Found>> {
+fn look(doing: &str, root: &Path, wanted: &Wanted) -> Result<Option<Found>> {
     let mut found = Found::default();
     let users = folder::users(doing, root, Bound::Unbounded, LOOKED_AT + 1)?;
     if users.len() > LOOKED_AT {

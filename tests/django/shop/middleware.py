@@ -1,0 +1,16 @@
+"""Request bodies that come packed by gzip, which Django leaves to the server in front of it."""
+
+import gzip
+import io
+
+
+class Unpack:
+    def __init__(self, get_response):
+        self.get_response = get_response
+
+    def __call__(self, request):
+        if request.META.get("HTTP_CONTENT_ENCODING") == "gzip":
+            body = gzip.decompress(request.read())
+            request._stream = io.BytesIO(body)
+            request.META["CONTENT_LENGTH"] = str(len(body))
+        return self.get_response(request)
