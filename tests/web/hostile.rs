@@ -23,6 +23,10 @@ use std::{
     sync::{Arc, Mutex},
     time::Duration,
 };
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+};
 use url::Url;
 
 fn says(body: impl Into<Body>) -> Response {
@@ -142,23 +146,36 @@ async fn the_wait_that_is_asked_for_and_a_cut_answer() {
             ];
             (StatusCode::TOO_MANY_REQUESTS, at).into_response()
         }
-        _ => {
-            // Says more than it sends, then breaks off.
-            let broken = futures::stream::iter([Ok(&b"{\"results\": [{\"id\""[..]), Err(std::io::Error::other("cut"))]);
-            ([(header::CONTENT_LENGTH, "1000")], Body::from_stream(broken)).into_response()
-        }
+        other => panic!("{other}"),
     })
     .await;
-    let store = store(rest(&server.endpoint, Pagination::Cursor));
-    for (path, kind, wait) in [
-        ("/seconds/", FaultKind::Throttled, Some(7)),
-        ("/date/", FaultKind::Throttled, Some(30)),
-        ("/cut/", FaultKind::Garbage, None),
+    let cut = cut_server().await;
+    for (endpoint, path, kind, wait) in [
+        (&server.endpoint, "/seconds/", FaultKind::Throttled, Some(7)),
+        (&server.endpoint, "/date/", FaultKind::Throttled, Some(30)),
+        (&cut, "/cut/", FaultKind::Garbage, None),
     ] {
+        let store = store(rest(endpoint, Pagination::Cursor));
         let fault = store.read(&set(path), &Cursor::START, 10).await.unwrap_err();
         assert_eq!((fault.kind, fault.retry_after), (kind, wait.map(Duration::from_secs)), "{path}: {}", fault.chain());
         assert!(fault.kind.is_retryable());
     }
+}
+
+/// Says more than it sends, and breaks off in mid-body.
+async fn cut_server() -> Url {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let mut request = [0; 4096];
+            let _came = socket.read(&mut request).await;
+            let _gone =
+                socket.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{\"results\": [{\"id\"").await;
+            let _gone = socket.shutdown().await;
+        }
+    });
+    endpoint
 }
 
 /// A table that is served in every way of paging; a test changes it between two requests.

@@ -1,7 +1,6 @@
 """Request bodies that come packed by gzip, which Django leaves to the server in front of it."""
 
 import gzip
-import io
 
 
 class Unpack:
@@ -10,7 +9,6 @@ class Unpack:
 
     def __call__(self, request):
         if request.META.get("HTTP_CONTENT_ENCODING") == "gzip":
-            body = gzip.decompress(request.read())
-            request._stream = io.BytesIO(body)
-            request.META["CONTENT_LENGTH"] = str(len(body))
+            request._body = gzip.decompress(request.read())
+            request.META["CONTENT_LENGTH"] = str(len(request._body))
         return self.get_response(request)

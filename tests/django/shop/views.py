@@ -59,11 +59,8 @@ class Cursor(pagination.CursorPagination):
     ordering = "id"
 
 
-class Linked(pagination.PageNumberPagination):
+class Linked(Cursor):
     """Rows alone; the next page stands in the header."""
-
-    page_size = 25
-    page_size_query_param = "page_size"
 
     def get_paginated_response(self, data):
         links = [("next", self.get_next_link()), ("prev", self.get_previous_link())]
