@@ -336,6 +336,26 @@ pub enum EventKind {
         /// Who.
         by: Actor,
     },
+    /// A person has records of a lane mended.
+    RepairStarted {
+        /// Which lane.
+        lane: LaneId,
+        /// Which records, in words.
+        what: String,
+        /// Who.
+        by: Actor,
+    },
+    /// They are mended, as far as they could be.
+    Repaired {
+        /// Which lane.
+        lane: LaneId,
+        /// Which records, in words.
+        what: String,
+        /// Who.
+        by: Actor,
+        /// What came out, in one line.
+        summary: String,
+    },
     /// The maintenance was turned by hand.
     MaintenanceTurned {
         /// On or off.

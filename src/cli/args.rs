@@ -3,7 +3,7 @@
 use crate::{
     error::FaultKind,
     model::{ItemState, PauseDepth, Phase, Waiver},
-    ports::FileVerdict,
+    ports::ItemVerdict,
     rehearsal::Overrides,
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -130,6 +130,10 @@ pub(super) enum Verb {
     Files(FilesArgs),
     /// Compares both sides now, also while a run moves; marks nothing. Exit code 7 if they differ.
     Verify(VerifyArgs),
+    /// Mends what the last comparison found different, as the source has it. No engine may be running.
+    Repair(RepairArgs),
+    /// Records that could not be moved: why, and as the source had them.
+    Deadletters(DeadLettersArgs),
     /// What arrived, as `sha256sum -c` reads it.
     Manifest {
         /// Only of this lane.
@@ -278,10 +282,70 @@ pub(super) struct VerifyArgs {
     /// Begins anew instead of going on where an interrupted comparison stopped.
     #[arg(long)]
     pub(super) again: bool,
-    /// Compares nothing; lists what the last comparison found: `same`, `differs`, `only_in_source`, `only_in_target` or
+    /// Compares nothing; lists what the last comparison found: `same`, `differs`, `moving`, `only_in_source`, `only_in_target` or
     /// `error`.
     #[arg(long, value_name = "VERDICT", value_parser = verdict, conflicts_with = "again")]
-    pub(super) list: Option<FileVerdict>,
+    pub(super) list: Option<ItemVerdict>,
+}
+
+/// What is mended.
+#[derive(Debug, Args)]
+pub(super) struct RepairArgs {
+    /// Which lane of records.
+    #[arg(long)]
+    pub(super) lane: String,
+    /// Only records with this verdict: `differs`, `moving`, `only_in_source` or `only_in_target` [default: all but
+    /// `only_in_target`].
+    #[arg(long, value_name = "VERDICT", value_parser = wrong)]
+    pub(super) only: Option<ItemVerdict>,
+    /// Does it; without this it only says what it would do.
+    #[arg(long)]
+    pub(super) yes: bool,
+}
+
+impl RepairArgs {
+    /// Which verdicts. Deleting rows is never part of what was not asked for by name.
+    pub(super) fn verdicts(&self) -> Vec<ItemVerdict> {
+        self.only.map_or_else(
+            || vec![ItemVerdict::OnlyInSource, ItemVerdict::Differs, ItemVerdict::Moving],
+            |verdict| vec![verdict],
+        )
+    }
+}
+
+/// Which dead letters, and what to do with them.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(super) struct DeadLettersArgs {
+    /// Only of this lane.
+    #[arg(long)]
+    pub(super) lane: Option<String>,
+    #[command(subcommand)]
+    pub(super) verb: Option<DeadLettersVerb>,
+}
+
+/// What to do with dead letters.
+#[derive(Debug, Subcommand)]
+pub(super) enum DeadLettersVerb {
+    /// Shows one with its record.
+    Show {
+        /// Its lane.
+        lane: String,
+        /// Its key.
+        key: String,
+    },
+    /// All with their records, a line of JSON for each.
+    Export {
+        /// Only of this lane.
+        #[arg(long)]
+        lane: Option<String>,
+    },
+    /// Moves those of a lane again. No engine may be running.
+    Retry {
+        /// Which lane.
+        #[arg(long)]
+        lane: String,
+    },
 }
 
 /// How closely files are looked at.
@@ -373,8 +437,15 @@ fn kind(text: &str) -> Result<FaultKind, String> {
     word(text, "kind of error: `cutover files --state failed` shows those that there are")
 }
 
-fn verdict(text: &str) -> Result<FileVerdict, String> {
-    word(text, "verdict: same, differs, only_in_source, only_in_target or error")
+fn verdict(text: &str) -> Result<ItemVerdict, String> {
+    word(text, "verdict: same, differs, moving, only_in_source, only_in_target or error")
+}
+
+fn wrong(text: &str) -> Result<ItemVerdict, String> {
+    match verdict(text)? {
+        ItemVerdict::Same | ItemVerdict::Error => Err("nothing to mend: those are the same, or not comparable".into()),
+        wrong => Ok(wrong),
+    }
 }
 
 fn change(text: &str) -> Result<i32, String> {
@@ -446,7 +517,7 @@ mod tests {
         }
         assert_eq!((change("+4"), change("-2")), (Ok(4), Ok(-2)));
         assert!(change("4").is_err() && change("+0").is_err() && requests_per_s("many").is_err());
-        assert_eq!(verdict("only-in-source"), Ok(FileVerdict::OnlyInSource));
+        assert_eq!(verdict("only-in-source"), Ok(ItemVerdict::OnlyInSource));
     }
 
     #[test]

@@ -51,7 +51,7 @@ async fn of_files(desk: &Desk, reads: &Reads, asked: Option<&str>) -> Result<Vec
 }
 
 /// Gives what the query finds to `take`, page after page, until it says that it is enough.
-async fn each_page(
+pub(super) async fn each_page(
     reads: &Reads,
     query: &ItemQuery,
     mut take: impl FnMut(Vec<ItemRow>) -> bool,

@@ -16,6 +16,7 @@ mod parts;
 mod plans;
 mod print;
 mod rehearse;
+mod repair;
 mod runs;
 mod shelf;
 mod status;
@@ -168,6 +169,8 @@ async fn obey(desk: &Desk, verb: Option<Verb>) -> Result<u8, Trouble> {
         Some(Verb::Files(args)) => files::files(desk, &args).await,
         Some(Verb::Manifest { lane }) => files::manifest(desk, lane.as_deref()).await,
         Some(Verb::Verify(args)) => verify::verify(desk, &args).await,
+        Some(Verb::Repair(args)) => repair::repair(desk, &args).await,
+        Some(Verb::Deadletters(args)) => repair::dead_letters(desk, &args).await,
         Some(Verb::Limit { lane, bytes, requests }) => orders::limit(desk, lane, bytes, requests).await,
         Some(Verb::Watch) => orders::watch(desk).await,
         Some(order) => orders::order(desk, order).await,

@@ -144,7 +144,7 @@ async fn rollback_in(desk: &Desk, bench: &mut Bench, batch: Option<&str>, lane: 
 }
 
 /// The newest run's parts, with nobody else at work on it.
-async fn alone(desk: &Desk, what: &str) -> Result<Bench, Trouble> {
+pub(super) async fn alone(desk: &Desk, what: &str) -> Result<Bench, Trouble> {
     let (plan, data) = (desk.plan()?, desk.data()?);
     let bench = wiring::bench(plan, &data, Some(what)).await?;
     desk.log.to_folder(&bench.cx.folder)?;
@@ -152,7 +152,7 @@ async fn alone(desk: &Desk, what: &str) -> Result<Bench, Trouble> {
 }
 
 /// Whether a part of the run may be changed by itself.
-fn may_change(view: &RunView) -> Result<(), Trouble> {
+pub(super) fn may_change(view: &RunView) -> Result<(), Trouble> {
     let refused = |why: &str| Err(Trouble::Refused(why.into()));
     if view.mode == Mode::DryRun {
         return refused("the run is a dry run: it writes nothing");

@@ -9,13 +9,12 @@ use super::{
 };
 use crate::{
     migrate::{
-        Verified,
         files::{self, Audit, FilesOf, VerifyLevel},
-        records,
+        records::{self, RecordAudit},
     },
     model::{LaneId, Phase, text::clean},
     plan::{DatasetPlan, Plan},
-    ports::{FileVerdict, VerdictQuery},
+    ports::{ItemVerdict, VerdictQuery},
     wiring::{self, Bench},
 };
 use serde_json::json;
@@ -28,8 +27,13 @@ const PAGE: u32 = 500;
 /// Characters of a key or a reason shown.
 const LONGEST: usize = 500;
 /// All that is not the same.
-const WRONG: [FileVerdict; 4] =
-    [FileVerdict::Differs, FileVerdict::OnlyInSource, FileVerdict::OnlyInTarget, FileVerdict::Error];
+const WRONG: [ItemVerdict; 5] = [
+    ItemVerdict::Differs,
+    ItemVerdict::Moving,
+    ItemVerdict::OnlyInSource,
+    ItemVerdict::OnlyInTarget,
+    ItemVerdict::Error,
+];
 
 /// `cutover verify`.
 pub(super) async fn verify(desk: &Desk, asked: &VerifyArgs) -> Result<u8, Trouble> {
@@ -102,35 +106,38 @@ async fn compare(
         Level::Checksum => VerifyLevel::Checksum,
         Level::Content => VerifyLevel::Content,
     };
-    let dataset = match subject {
-        Subject::Records(dataset) => dataset,
+    match subject {
         Subject::Files(of) => {
             let found = files::audit(&bench.cx, of, level, asked.again).await;
             beside.clear();
             let found = found?;
             teller.rows(bench, &found.lane, &WRONG).await?;
             teller.sums(&found);
-            return Ok(found.has_differences());
+            Ok(found.has_differences())
         }
-    };
-    // Once users may write on the new side, what they wrote is no difference.
-    let live = bench.view.phase(Phase::DnsCutover).started.is_some();
-    let found = records::only_compare(&bench.cx, dataset, live).await;
-    beside.clear();
-    let found = found?;
-    teller.records(&found);
-    Ok(!found.is_same())
+        Subject::Records(dataset) => {
+            // Once users may write on the new side, what they wrote is no difference.
+            let live = bench.view.phase(Phase::DnsCutover).started.is_some();
+            let found = records::audit(&bench.cx, dataset, live, asked.again).await;
+            beside.clear();
+            let found = found?;
+            teller.rows(bench, &found.lane, &WRONG).await?;
+            teller.records(&found);
+            Ok(found.has_differences())
+        }
+    }
 }
 
 /// Lists what the last comparison found.
-async fn list(bench: &Bench, teller: &Teller, subject: Subject<'_>, verdict: FileVerdict) -> Result<(), Trouble> {
-    if matches!(subject, Subject::Records(_)) {
-        return Ok(());
-    }
+async fn list(bench: &Bench, teller: &Teller, subject: Subject<'_>, verdict: ItemVerdict) -> Result<(), Trouble> {
     let lane = &subject.lane();
-    match files::audited(bench.cx.work.as_ref(), lane).await? {
+    let complete = match subject {
+        Subject::Files(_) => files::audited(bench.cx.work.as_ref(), lane).await?.map(|found| found.complete),
+        Subject::Records(_) => records::audited(bench.cx.work.as_ref(), lane).await?.map(|found| found.complete),
+    };
+    match complete {
         None if !teller.json => out(format!("{lane}: not compared yet: `cutover verify --lane {lane}` does")),
-        Some(found) if !found.complete && !teller.json => {
+        Some(false) if !teller.json => {
             out(format!("{lane}: not compared to the end: `cutover verify --lane {lane}` goes on"));
         }
         _ => {}
@@ -145,7 +152,7 @@ struct Teller {
 
 impl Teller {
     /// Files with these verdicts, page after page.
-    async fn rows(&self, bench: &Bench, lane: &LaneId, verdicts: &[FileVerdict]) -> Result<(), Trouble> {
+    async fn rows(&self, bench: &Bench, lane: &LaneId, verdicts: &[ItemVerdict]) -> Result<(), Trouble> {
         let mut query = VerdictQuery { verdicts: verdicts.to_vec(), limit: PAGE, ..VerdictQuery::default() };
         loop {
             let rows = bench.cx.work.verdicts(lane, &query).await?;
@@ -194,45 +201,29 @@ impl Teller {
         }
     }
 
-    fn records(&self, found: &Verified) {
-        for difference in &found.first {
-            let verdict = match difference.what.as_str() {
-                "missing" => FileVerdict::OnlyInSource,
-                what if what.starts_with("extra") => FileVerdict::OnlyInTarget,
-                _ => FileVerdict::Differs,
-            };
-            out(if self.json {
-                let (key, detail) = (&difference.key, &difference.what);
-                json!({ "lane": found.lane, "key": key, "verdict": verdict, "detail": detail }).to_string()
-            } else {
-                row(verdict, &difference.key, &difference.what)
-            });
-        }
-        let Verified { lane, same, different, missing, extra, standing, moved_on, .. } = found;
+    fn records(&self, found: &RecordAudit) {
         if self.json {
-            let sums = json!({
-                "lane": lane,
-                "kind": "records",
-                "same": same,
-                "differs": different,
-                "only_in_source": missing,
-                "only_in_target": extra,
-                "standing": standing,
-                "moved_on": moved_on,
-                "has_differences": !found.is_same(),
-            });
+            let mut sums = json!(found);
+            sums["kind"] = "records".into();
+            sums["has_differences"] = found.has_differences().into();
             return out(json!({ "sums": sums }).to_string());
         }
-        let besides = [(standing, "stood in the target before"), (moved_on, "changed on the new side since")];
-        let besides = besides.iter().filter(|(count, _)| **count > 0).map(|(count, what)| format!(", {count} {what}"));
+        let RecordAudit { lane, same, differs, only_in_source, only_in_target, .. } = found;
+        let besides = [
+            (found.moving, "being written right now"),
+            (found.standing, "stood in the target before"),
+            (found.moved_on, "changed on the new side since"),
+            (found.left_out, "left out by hand"),
+        ];
+        let besides = besides.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!(", {count} {what}"));
         out(format!(
-            "{lane}: {same} same, {different} differ, {missing} only in source, {extra} only in target{}",
+            "{lane}: {same} same, {differs} differ, {only_in_source} only in source, {only_in_target} only in target{}",
             besides.collect::<String>()
         ));
     }
 }
 
-fn row(verdict: FileVerdict, key: &str, detail: &str) -> String {
+fn row(verdict: ItemVerdict, key: &str, detail: &str) -> String {
     let (key, detail) = (clean(key, LONGEST), clean(detail, LONGEST));
     format!("{:<14} {key}  {detail}", word(&verdict)).trim_end().to_owned()
 }

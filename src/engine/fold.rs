@@ -133,6 +133,8 @@ impl RunView {
             | EventKind::TakeBackStarted { .. }
             | EventKind::TakenBack { .. }
             | EventKind::BatchRetried { .. }
+            | EventKind::RepairStarted { .. }
+            | EventKind::Repaired { .. }
             | EventKind::MaintenanceTurned { .. }
             | EventKind::FileExcluded { .. } => self.apply_order(at, &event.kind),
             EventKind::TruthChanged { .. }

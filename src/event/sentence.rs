@@ -80,6 +80,8 @@ fn order(kind: &E) -> Option<String> {
             format!("{}: taken back by {by}, {summary}", part(lane, batch.as_ref()))
         }
         E::BatchRetried { batch, by, .. } => format!("batch {batch}: moved again by {by}"),
+        E::RepairStarted { lane, what, by } => format!("{lane}: {what} being mended by {by}"),
+        E::Repaired { lane, what, by, summary } => format!("{lane}: {what} mended by {by}, {summary}"),
         E::MaintenanceTurned { on, by } => format!("maintenance turned {} by {by}", if *on { "on" } else { "off" }),
         _ => return None,
     })

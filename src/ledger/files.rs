@@ -24,7 +24,7 @@ pub(super) async fn write(connection: &mut SqliteConnection, run: &RunId, op: &F
         FileOp::EndUpload { lane, key } => end_upload(connection, run, lane, key).await,
         FileOp::Judge(rows) => judge(connection, run, rows).await,
         FileOp::ForgetVerdicts { lane } => {
-            let sql = "DELETE FROM file_verdicts WHERE run = $1 AND lane = $2";
+            let sql = "DELETE FROM item_verdicts WHERE run = $1 AND lane = $2";
             sqlx::query(sql).bind(run.as_str()).bind(lane.as_str()).execute(connection).await.map(drop)
         }
     }
@@ -102,7 +102,7 @@ async fn end_upload(connection: &mut SqliteConnection, run: &RunId, lane: &LaneI
 
 async fn judge(connection: &mut SqliteConnection, run: &RunId, rows: &[VerdictRow]) -> Sql {
     for chunk in rows.chunks(STATEMENT_ROWS) {
-        let mut sql = QueryBuilder::<Sqlite>::new("INSERT INTO file_verdicts (run, lane, key, verdict, detail, at) ");
+        let mut sql = QueryBuilder::<Sqlite>::new("INSERT INTO item_verdicts (run, lane, key, verdict, detail, at) ");
         sql.push_values(chunk, |mut row, verdict| {
             row.push_bind(run.as_str().to_owned())
                 .push_bind(verdict.lane.as_str().to_owned())

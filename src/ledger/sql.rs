@@ -208,7 +208,7 @@ pub(super) async fn forget(connection: &mut SqliteConnection, run: &RunId, lane:
         "DELETE FROM file_migration_batches WHERE run = $1 AND lane = $2",
         "DELETE FROM file_uploads WHERE run = $1 AND lane = $2",
         "DELETE FROM file_parts WHERE run = $1 AND lane = $2",
-        "DELETE FROM file_verdicts WHERE run = $1 AND lane = $2",
+        "DELETE FROM item_verdicts WHERE run = $1 AND lane = $2",
     ] {
         sqlx::query(sql).bind(run.as_str()).bind(lane.as_str()).execute(&mut *connection).await?;
     }

@@ -6,7 +6,7 @@ use crate::{
     model::{
         BatchId, BatchState, Digest, Environment, ItemState, LaneId, LaneKind, Mode, Outcome, Phase, Tally, Timestamp,
     },
-    ports::{BatchQuery, BatchRow, ConflictRow, FileVerdict, ItemQuery, ItemRow, VerdictQuery, VerdictRow},
+    ports::{BatchQuery, BatchRow, ConflictRow, ItemQuery, ItemRow, ItemVerdict, VerdictQuery, VerdictRow},
 };
 use serde_json::json;
 use std::{
@@ -267,11 +267,11 @@ async fn items_and_verdicts_are_found_by_what_is_wrong_with_them() {
         detail: String::new(),
         at: at(1),
     };
-    let all = [verdict("a", FileVerdict::Same), verdict("b", FileVerdict::Differs), verdict("c", FileVerdict::Error)];
+    let all = [verdict("a", ItemVerdict::Same), verdict("b", ItemVerdict::Differs), verdict("c", ItemVerdict::Error)];
     work.judge(&all).await.unwrap();
     let query = VerdictQuery { limit: 9, ..VerdictQuery::default() };
     assert_eq!(work.verdicts(&lane, &query).await.unwrap(), all);
-    let wrong = VerdictQuery { verdicts: vec![FileVerdict::Differs, FileVerdict::Error], ..query.clone() };
+    let wrong = VerdictQuery { verdicts: vec![ItemVerdict::Differs, ItemVerdict::Error], ..query.clone() };
     assert_eq!(work.verdicts(&lane, &wrong).await.unwrap(), all[1..]);
     let keyed = VerdictQuery { keys: vec!["a".into(), "z".into()], ..query };
     assert_eq!(work.verdicts(&lane, &keyed).await.unwrap(), all[..1]);

@@ -11,7 +11,7 @@ use crate::{
     error::{FaultKind, Result},
     model::{BatchId, ItemState, LaneId, LaneKind, RunId, Tally},
     ports::{
-        BatchQuery, BatchRow, ConflictRow, FileVerdict, ItemQuery, ItemRow, PartSent, UploadRow, VerdictQuery,
+        BatchQuery, BatchRow, ConflictRow, ItemQuery, ItemRow, ItemVerdict, PartSent, UploadRow, VerdictQuery,
         VerdictRow, Work,
     },
 };
@@ -291,7 +291,7 @@ impl Work for SqliteWork {
     }
 
     async fn verdicts(&self, lane: &LaneId, query: &VerdictQuery) -> Result<Vec<VerdictRow>> {
-        let mut sql = self.of_lane("SELECT * FROM file_verdicts", lane, query.after.as_deref());
+        let mut sql = self.of_lane("SELECT * FROM item_verdicts", lane, query.after.as_deref());
         if !query.verdicts.is_empty() {
             within(&mut sql, "verdict", query.verdicts.iter().map(rows::word));
         }
@@ -302,8 +302,8 @@ impl Work for SqliteWork {
         self.read(sql, files::verdict).await
     }
 
-    async fn verdict_sums(&self, lane: &LaneId) -> Result<Vec<(FileVerdict, u64)>> {
-        self.sums("SELECT verdict AS word, count(*) AS sum FROM file_verdicts", lane, |sql| {
+    async fn verdict_sums(&self, lane: &LaneId) -> Result<Vec<(ItemVerdict, u64)>> {
+        self.sums("SELECT verdict AS word, count(*) AS sum FROM item_verdicts", lane, |sql| {
             sql.push(" GROUP BY 1 ORDER BY 1");
         })
         .await

@@ -26,7 +26,7 @@ pub use probe::{Measurement, Probe, Reading};
 pub use records::{Cursor, Page, RecordStore, SetInfo, SetRef, WriteOutcome};
 pub use switch::{Observation, Position, Switch, Witness};
 pub use work::{
-    BatchQuery, BatchRow, ConflictRow, FileVerdict, ItemQuery, ItemRow, UploadRow, VerdictQuery, VerdictRow, Work,
+    BatchQuery, BatchRow, ConflictRow, ItemQuery, ItemRow, ItemVerdict, UploadRow, VerdictQuery, VerdictRow, Work,
 };
 pub use write_back::{ClearedPage, MigratedFile, WriteBack};
 

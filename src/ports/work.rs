@@ -84,7 +84,8 @@ pub struct ItemRow {
     pub error: Option<FaultKind>,
     /// Why it was skipped, failed or conflicts; empty otherwise.
     pub reason: String,
-    /// For a file: what the listing said of it, as the lane wrote it. For a record: nothing.
+    /// For a file: what the listing said of it, as the lane wrote it. For a record that failed: the record as the source
+    /// had it, under `row`.
     pub facts: Option<serde_json::Value>,
     /// What stood in the target under this key before the run wrote it: the record as JSON, or for a file the key under
     /// which the overwritten object is kept aside. `None`: nothing stood there, the run created it.
@@ -163,31 +164,33 @@ pub struct UploadRow {
     pub parts: Vec<PartSent>,
 }
 
-/// What a comparison found of a file.
+/// What a comparison found of a record or a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum FileVerdict {
+pub enum ItemVerdict {
     /// The same on both sides.
     Same,
-    /// Other bytes.
+    /// Other fields, other bytes.
     Differs,
     /// The target does not have it.
     OnlyInSource,
     /// The source does not have it.
     OnlyInTarget,
+    /// Differs, and was changed again between two looks: somebody writes it right now.
+    Moving,
     /// It could not be compared.
     Error,
 }
 
-/// What a comparison found of a file, as the ledger keeps it.
+/// What a comparison found of a record or a file, as the ledger keeps it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VerdictRow {
     /// Its lane.
     pub lane: LaneId,
-    /// Its key in the target.
+    /// A record's key, or a file's key in the target.
     pub key: String,
     /// What was found.
-    pub verdict: FileVerdict,
+    pub verdict: ItemVerdict,
     /// In words, if it is not the same.
     pub detail: String,
     /// When.
@@ -198,7 +201,7 @@ pub struct VerdictRow {
 #[derive(Debug, Clone, Default)]
 pub struct VerdictQuery {
     /// Only these; empty for all.
-    pub verdicts: Vec<FileVerdict>,
+    pub verdicts: Vec<ItemVerdict>,
     /// Only of these keys; empty for all. At most a few thousand.
     pub keys: Vec<String>,
     /// Only keys greater than this one: the cursor, since verdicts come in key order.
@@ -307,7 +310,7 @@ pub trait Work: Send + Sync {
     async fn verdicts(&self, lane: &LaneId, query: &VerdictQuery) -> Result<Vec<VerdictRow>>;
 
     /// How many verdicts of each kind a lane has.
-    async fn verdict_sums(&self, lane: &LaneId) -> Result<Vec<(FileVerdict, u64)>>;
+    async fn verdict_sums(&self, lane: &LaneId) -> Result<Vec<(ItemVerdict, u64)>>;
 
     /// Forgets the verdicts of a lane, before a new comparison.
     async fn forget_verdicts(&self, lane: &LaneId) -> Result<()>;

@@ -14,7 +14,7 @@ use crate::{
     migrate::{pump::some_at_a_time, records::fingerprint},
     model::{LaneId, LaneStage, Timestamp},
     plan::{BlobPlan, FileSetPlan},
-    ports::{BlobStore, Cursor, FileVerdict, Found, VerdictQuery, VerdictRow, Work},
+    ports::{BlobStore, Cursor, Found, ItemVerdict, VerdictQuery, VerdictRow, Work},
 };
 use futures::StreamExt;
 use serde::{Deserialize, Serialize};
@@ -112,6 +112,8 @@ async fn of_lane(files: &FileLane<'_>, level: VerifyLevel, again: bool) -> Resul
     } else {
         let stage = Stage::Files(None);
         let fresh = Standing { level, stage, unasked: 0, orphans: 0, unlisted: String::new() };
+        // A process that dies in between begins anew.
+        lane.note("verify", &serde_json::Value::Null).await?;
         lane.once("forget earlier verdicts", cx.work.forget_verdicts(&lane.id)).await?;
         keep(files, &fresh).await?;
         fresh
@@ -128,16 +130,16 @@ async fn of_lane(files: &FileLane<'_>, level: VerifyLevel, again: bool) -> Resul
 pub async fn audited(work: &dyn Work, lane: &LaneId) -> Result<Option<Audit>> {
     let Some(standing) = standing(work, lane).await? else { return Ok(None) };
     let sums = work.verdict_sums(lane).await?;
-    let sum = |of: FileVerdict| sums.iter().find(|(verdict, _)| *verdict == of).map_or(0, |(_, sum)| *sum);
+    let sum = |of: ItemVerdict| sums.iter().find(|(verdict, _)| *verdict == of).map_or(0, |(_, sum)| *sum);
     Ok(Some(Audit {
         lane: lane.clone(),
         level: standing.level,
         complete: standing.stage == Stage::Done,
-        same: sum(FileVerdict::Same),
-        differs: sum(FileVerdict::Differs),
-        only_in_source: sum(FileVerdict::OnlyInSource),
-        only_in_target: sum(FileVerdict::OnlyInTarget),
-        error: sum(FileVerdict::Error),
+        same: sum(ItemVerdict::Same),
+        differs: sum(ItemVerdict::Differs),
+        only_in_source: sum(ItemVerdict::OnlyInSource),
+        only_in_target: sum(ItemVerdict::OnlyInTarget),
+        error: sum(ItemVerdict::Error),
         unasked: standing.unasked,
         orphans: standing.orphans,
         unlisted: standing.unlisted,
@@ -258,7 +260,7 @@ impl Auditor<'_> {
                 keys.remove(&key);
             }
             unasked += keys.len() as u64;
-            let finding = |key| (key, Finding::new(FileVerdict::OnlyInTarget, UNASKED));
+            let finding = |key| (key, Finding::new(ItemVerdict::OnlyInTarget, UNASKED));
             self.judge(keys.into_iter().map(finding).collect()).await?;
         }
         Ok(unasked)
@@ -292,7 +294,7 @@ impl Auditor<'_> {
         while let Some(found) = next {
             let odd = found.iter().filter_map(|found| match found {
                 Found::Odd { name, why } => {
-                    Some((format!("{IN_SOURCE}{name}"), Finding::new(FileVerdict::OnlyInSource, why.as_str())))
+                    Some((format!("{IN_SOURCE}{name}"), Finding::new(ItemVerdict::OnlyInSource, why.as_str())))
                 }
                 Found::Blob(_) => None,
             });
@@ -306,7 +308,7 @@ impl Auditor<'_> {
                     paths.remove(&path);
                 }
             }
-            let finding = |path| (format!("{IN_SOURCE}{path}"), Finding::new(FileVerdict::OnlyInSource, NO_RECORD));
+            let finding = |path| (format!("{IN_SOURCE}{path}"), Finding::new(ItemVerdict::OnlyInSource, NO_RECORD));
             alone.extend(paths.into_iter().map(finding));
             orphans += alone.len() as u64;
             self.judge(alone).await?;

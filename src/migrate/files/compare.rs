@@ -4,7 +4,7 @@ use super::{FileEntry, FileFacts, FileLane};
 use crate::{
     error::{FaultKind, Result},
     model::{Digest, text},
-    ports::{BlobInfo, FileVerdict, ItemRow},
+    ports::{BlobInfo, ItemRow, ItemVerdict},
 };
 use serde::{Deserialize, Serialize};
 
@@ -21,13 +21,13 @@ pub enum VerifyLevel {
 /// A verdict in words.
 pub(super) struct Finding {
     /// The verdict.
-    pub(super) verdict: FileVerdict,
+    pub(super) verdict: ItemVerdict,
     /// In words, if it is not the same.
     pub(super) detail: String,
 }
 
 impl Finding {
-    pub(super) fn new(verdict: FileVerdict, detail: impl Into<String>) -> Self {
+    pub(super) fn new(verdict: ItemVerdict, detail: impl Into<String>) -> Self {
         Self { verdict, detail: detail.into() }
     }
 }
@@ -46,36 +46,36 @@ impl FileLane<'_> {
         match self.look(entry, item, level).await {
             Err(fault) if matches!(fault.kind, FaultKind::Unreachable | FaultKind::Unauthorized) => Err(fault),
             Err(fault) if matches!(fault.kind, FaultKind::Cancelled | FaultKind::Ledger) => Err(fault),
-            Err(fault) => Ok(Finding::new(FileVerdict::Error, text::clean(&fault.chain(), 300))),
+            Err(fault) => Ok(Finding::new(ItemVerdict::Error, text::clean(&fault.chain(), 300))),
             found => found,
         }
     }
 
     async fn look(&self, entry: &FileEntry, item: Option<&ItemRow>, level: VerifyLevel) -> Result<Finding> {
         if let Some(flaw) = &entry.facts.flaw {
-            return Ok(Finding::new(FileVerdict::Error, flaw));
+            return Ok(Finding::new(ItemVerdict::Error, flaw));
         }
         let lane = &self.lane;
         let doing = format!("look for {} in {}", entry.key, self.to);
         let Some(info) = lane.call(&doing, || self.new.head(&entry.key)).await? else {
             let absent = lane.call(&doing, || self.old.head(&entry.path)).await?.is_none();
             let why = if absent { "missing on both sides" } else { "missing" };
-            return Ok(Finding::new(FileVerdict::OnlyInSource, why));
+            return Ok(Finding::new(ItemVerdict::OnlyInSource, why));
         };
         if entry.facts.size.is_some_and(|size| size != info.size) {
-            return Ok(Finding::new(FileVerdict::Differs, format!("has {} bytes", info.size)));
+            return Ok(Finding::new(ItemVerdict::Differs, format!("has {} bytes", info.size)));
         }
         let Some(wanted) = self.wanted(entry, item).await? else {
-            return Ok(Finding::new(FileVerdict::OnlyInTarget, "the source has no such file"));
+            return Ok(Finding::new(ItemVerdict::OnlyInTarget, "the source has no such file"));
         };
         let same = match level {
             VerifyLevel::Checksum => self.holds(&info, wanted, item).await?,
             VerifyLevel::Content => self.read_back(&entry.key).await? == Some(wanted),
         };
         Ok(if same {
-            Finding::new(FileVerdict::Same, "")
+            Finding::new(ItemVerdict::Same, "")
         } else {
-            Finding::new(FileVerdict::Differs, "its SHA-256 differs")
+            Finding::new(ItemVerdict::Differs, "its SHA-256 differs")
         })
     }
 

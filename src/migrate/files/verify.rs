@@ -12,7 +12,7 @@ use crate::{
     },
     model::{ItemState, LaneStage, Timestamp},
     plan::{DatasetPlan, FileSetPlan},
-    ports::{Cursor, FileVerdict, ItemQuery, ItemRow, VerdictRow},
+    ports::{Cursor, ItemQuery, ItemRow, ItemVerdict, VerdictRow},
 };
 use futures::StreamExt;
 use std::{
@@ -117,20 +117,22 @@ impl Verifier<'_> {
             return;
         }
         match finding.verdict {
-            FileVerdict::Same => {
+            ItemVerdict::Same => {
                 found.same += 1;
                 ends.same.push(entry.key.clone());
                 return;
             }
-            FileVerdict::OnlyInSource => found.missing += 1,
-            FileVerdict::Differs | FileVerdict::OnlyInTarget | FileVerdict::Error => found.different += 1,
+            ItemVerdict::OnlyInSource => found.missing += 1,
+            ItemVerdict::Differs | ItemVerdict::Moving | ItemVerdict::OnlyInTarget | ItemVerdict::Error => {
+                found.different += 1;
+            }
         }
         // Why it failed when it was copied says more than that it is not there.
         let kept = item.filter(|item| item.state == ItemState::Failed && !item.reason.is_empty());
         found.differs(&entry.key, kept.map_or(finding.detail.as_str(), |item| item.reason.as_str()));
         if kept.is_none() {
             let had = item.is_some_and(|item| super::has_arrived(item.state));
-            let lost = had && finding.verdict == FileVerdict::OnlyInSource;
+            let lost = had && finding.verdict == ItemVerdict::OnlyInSource;
             let ends = if lost { &mut ends.lost } else { &mut ends.wrong };
             ends.entry(finding.detail.clone()).or_default().push(entry.key.clone());
         }

@@ -33,8 +33,9 @@ pub(crate) struct Job {
 }
 
 /// A record on its way: what it becomes, or why it becomes nothing.
-struct Entry {
+struct Entry<'j> {
     key: String,
+    record: &'j Record,
     mapped: std::result::Result<Record, String>,
 }
 
@@ -50,7 +51,7 @@ pub(crate) struct Mover<'a> {
 /// A batch under way.
 struct Run<'j> {
     job: &'j Job,
-    entries: Vec<Entry>,
+    entries: Vec<Entry<'j>>,
     bytes: u64,
     started: Timestamp,
     attempt: u32,
@@ -119,7 +120,7 @@ impl<'a> Mover<'a> {
 
     /// Maps the records; of two with the same key the later one counts.
     fn prepare<'j>(&self, job: &'j Job) -> Run<'j> {
-        let mut entries: BTreeMap<String, Entry> = BTreeMap::new();
+        let mut entries: BTreeMap<String, Entry<'j>> = BTreeMap::new();
         let mut bytes = 0;
         for (place, record) in job.records.iter().enumerate() {
             let key = match self.lane.mapping.key(record) {
@@ -130,7 +131,7 @@ impl<'a> Mover<'a> {
             if let Ok(mapped) = &mapped {
                 bytes += mapped.to_json().to_string().len() as u64;
             }
-            entries.insert(key.clone(), Entry { key, mapped });
+            entries.insert(key.clone(), Entry { key, record, mapped });
         }
         Run { job, entries: entries.into_values().collect(), bytes, started: Timestamp::now(), attempt: 0 }
     }
@@ -144,13 +145,13 @@ impl<'a> Mover<'a> {
             run.entries.iter().map(|entry| self.intent(run, entry, prior.get(&entry.key), &standing)).collect();
         let intent = self.row(run, BatchState::Running, &items, "");
         lane.once("save a batch's intent", work.save(&intent, &items)).await?;
-        turned(lane, |item| prior.get(&item.key).map(|row| row.state), &items);
+        turned(lane, items.iter().map(|item| (prior.get(&item.key).map(|row| row.state), item.state)));
 
+        let intended: Vec<ItemState> = items.iter().map(|item| item.state).collect();
         self.write(run, &mut items).await?;
         let row = self.row(run, BatchState::Done, &items, "");
         lane.once("save a batch", work.save(&row, &items)).await?;
-        // Without a digest it could not be mapped, and the intent said so already.
-        turned(lane, |item| Some(item.digest.map_or(ItemState::Failed, |_| ItemState::Pending)), &items);
+        turned(lane, intended.into_iter().map(Some).zip(items.iter().map(|item| item.state)));
         let first = items.iter().find(|item| item.state == ItemState::Failed);
         if let Some(item) = first {
             let mut kept = self.first_failure.lock().unwrap_or_else(PoisonError::into_inner);
@@ -180,10 +181,13 @@ impl<'a> Mover<'a> {
     fn intent(
         &self,
         run: &Run<'_>,
-        entry: &Entry,
+        entry: &Entry<'_>,
         prior: Option<&ItemRow>,
         standing: &BTreeMap<String, Record>,
     ) -> ItemRow {
+        if let Some(left_out) = prior.filter(|prior| prior.is_left_out()) {
+            return left_out.clone();
+        }
         let before = match prior {
             Some(prior) => prior.before.clone(),
             None => standing.get(&entry.key).map(Record::to_json),
@@ -203,18 +207,19 @@ impl<'a> Mover<'a> {
             bytes: 0,
             attempts,
             error: None,
+            facts: (state == ItemState::Failed).then(|| dead_letter(entry.record)),
             reason,
-            facts: None,
             before,
         }
     }
 
-    /// Writes what could be mapped and puts each record's outcome into its item.
+    /// Writes what could be mapped and is not left out, and puts each record's outcome into its item.
     async fn write(&self, run: &Run<'_>, items: &mut [ItemRow]) -> Result<()> {
         let good: Vec<(usize, Record)> = run
             .entries
             .iter()
             .enumerate()
+            .filter(|(place, _)| items[*place].state == ItemState::Pending)
             .filter_map(|(place, entry)| Some((place, entry.mapped.as_ref().ok()?.clone())))
             .collect();
         let (places, records): (Vec<usize>, Vec<Record>) = good.into_iter().unzip();
@@ -224,6 +229,7 @@ impl<'a> Mover<'a> {
                 WriteOutcome::Created | WriteOutcome::Updated => items[place].state = ItemState::Copied,
                 WriteOutcome::Rejected(reason) => {
                     items[place].state = ItemState::Failed;
+                    items[place].facts = Some(dead_letter(run.entries[place].record));
                     items[place].reason = crate::model::text::clean(&reason, 300);
                 }
             }
@@ -298,9 +304,14 @@ impl<'a> Mover<'a> {
     }
 }
 
-fn turned(lane: &Lane<'_>, from: impl Fn(&ItemRow) -> Option<ItemState>, items: &[ItemRow]) {
-    for item in items {
-        lane.meter.turned(from(item), item.state);
+/// What the ledger keeps of a record that could not be moved, so that it can be looked at, exported and mended.
+fn dead_letter(record: &Record) -> serde_json::Value {
+    serde_json::json!({ "row": record.to_json() })
+}
+
+fn turned(lane: &Lane<'_>, moves: impl Iterator<Item = (Option<ItemState>, ItemState)>) {
+    for (from, to) in moves {
+        lane.meter.turned(from, to);
     }
     lane.meter.offer();
 }

@@ -1,16 +1,22 @@
 //! The records of a dataset: copied, caught up with what changes meanwhile, verified.
 //!
-//! `batch` moves one batch, `passes` finds what else must move, `verify` compares. What the order of writes to the
+//! `batch` moves one batch, `passes` finds what else must move, `judge` compares a page, `verify` and `audit` all of them
+//! (for the run, and for a person who asks). What the order of writes to the
 //! ledger guarantees: an item's `before` is durable before the target is touched, and a batch is `Done` only after the
 //! target has acknowledged it, so that a process that dies anywhere is resumed without loss.
 
+mod audit;
 pub(crate) mod batch;
+mod judge;
 pub(crate) mod passes;
+mod repair;
 mod verify;
 
+pub use audit::{RecordAudit, audit, audited};
 pub(crate) use passes::GONE;
+pub use repair::{Repair, repair, retry_failed};
 pub(crate) use verify::{Standing, fingerprint};
-pub use verify::{only_compare, verify, verify_live};
+pub use verify::{verify, verify_live};
 
 use super::{
     compare,
@@ -185,5 +191,7 @@ pub(crate) fn holds(found: Option<&crate::model::Record>, wanted: &crate::model:
     found.is_some_and(|found| compare::differing(wanted, found).is_empty())
 }
 
+#[cfg(test)]
+mod audit_tests;
 #[cfg(test)]
 mod tests;

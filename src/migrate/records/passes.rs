@@ -9,7 +9,7 @@ use crate::{
     error::Result,
     migrate::{
         compare,
-        lane::{ReadPage, Which, by_key},
+        lane::{ReadPage, Track, Which, by_key},
         undo,
     },
     model::{BatchState, ItemState, Key, Record, Timestamp},
@@ -89,6 +89,9 @@ async fn fresh(mover: &Mover<'_>, read: ReadPage) -> Result<Option<Job>> {
     let rows = lane.fetch(&lane.new, &keys).await?;
     let items = lane.items_of(page.keys().cloned().collect()).await?;
     let is_fresh = |key: &str, record: &Record| {
+        if items.get(key).is_some_and(ItemRow::is_left_out) {
+            return false;
+        }
         let mapped = lane.mapping.forward(record);
         match (items.get(key).map(|item| (item.state, item.digest)), mapped) {
             (Some((ItemState::Conflicting, _)), _) | (Some((ItemState::Failed, None)), Err(_)) => false,
@@ -171,7 +174,7 @@ pub(crate) async fn drop_gone(mover: &Mover<'_>) -> Result<()> {
     let tally = lane.meter.tally();
     let count = lane.count(&lane.old).await?;
     lane.meter.set_total(Some(count));
-    if tally.items() - tally.skipped <= count {
+    if tally.items() - gone_before(lane, tally.skipped).await? <= count {
         return Ok(());
     }
     let states = vec![ItemState::Copied, ItemState::Verified, ItemState::Failed, ItemState::Conflicting];
@@ -187,6 +190,21 @@ pub(crate) async fn drop_gone(mover: &Mover<'_>) -> Result<()> {
         lane.cx.signals.breathe().await?;
     }
     Ok(())
+}
+
+/// How many of the skipped items are known to be gone from the source; the others are still there.
+async fn gone_before(lane: &Track<'_>, skipped: u64) -> Result<u64> {
+    if skipped == 0 {
+        return Ok(0);
+    }
+    let states = vec![ItemState::Skipped];
+    let query = ItemQuery { states, limit: lane.cx.plan.migration.batch_records, ..ItemQuery::default() };
+    let mut pages = pin!(lane.items(&query));
+    let mut gone = 0;
+    while let Some(items) = pages.next().await {
+        gone += items?.iter().filter(|item| item.reason == GONE).count() as u64;
+    }
+    Ok(gone)
 }
 
 /// Ends the batches that an earlier process left open and whose items have all moved on, in whichever batch.

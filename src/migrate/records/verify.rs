@@ -1,14 +1,18 @@
 //! Compares all records of both sides, and judges what is only in the target.
 
-use super::{Which, compare, pump};
+use super::{
+    Which,
+    judge::{self, Judged},
+    pump,
+};
 use crate::{
     engine::StepContext,
     error::Result,
     migrate::{
         Verified,
-        lane::{Lane, ReadPage, Track, by_key},
+        lane::{Lane, ReadPage, Track},
     },
-    model::{Digest, ItemState, Key, LaneKind, LaneStage, Record, Timestamp},
+    model::{Digest, ItemState, LaneKind, LaneStage, Timestamp},
     plan::DatasetPlan,
     ports::{Cursor, ItemRow},
 };
@@ -25,7 +29,7 @@ use std::{
 /// # Errors
 /// What a port says after all attempts; `Cancelled` when stopped. Differences are no error: they are in the result.
 pub async fn verify(cx: &StepContext, dataset: &DatasetPlan) -> Result<Verified> {
-    run(cx, dataset, false, true).await
+    run(cx, dataset, false).await
 }
 
 /// The same once the new side is used: rows that were changed, created or deleted there since they were copied are
@@ -34,21 +38,12 @@ pub async fn verify(cx: &StepContext, dataset: &DatasetPlan) -> Result<Verified>
 /// # Errors
 /// As [`verify`].
 pub async fn verify_live(cx: &StepContext, dataset: &DatasetPlan) -> Result<Verified> {
-    run(cx, dataset, true, true).await
+    run(cx, dataset, true).await
 }
 
-/// The same for a person who only wants to know: no item is marked, so that it may be asked while a lane moves. `live`:
-/// as [`verify_live`].
-///
-/// # Errors
-/// As [`verify`].
-pub async fn only_compare(cx: &StepContext, dataset: &DatasetPlan, live: bool) -> Result<Verified> {
-    run(cx, dataset, live, false).await
-}
-
-async fn run(cx: &StepContext, dataset: &DatasetPlan, live: bool, marks: bool) -> Result<Verified> {
+async fn run(cx: &StepContext, dataset: &DatasetPlan, live: bool) -> Result<Verified> {
     let lane = Lane::new(cx, dataset, LaneKind::Records, LaneStage::Verifying)?;
-    let verifier = Verifier { lane: &lane, live, marks, found: Mutex::new(Verified::new(lane.id.clone())) };
+    let verifier = Verifier { lane: &lane, live, found: Mutex::new(Verified::new(lane.id.clone())) };
     let result = verifier.all().await;
     let stage = match &result {
         Ok(found) if !found.is_same() => LaneStage::Failed,
@@ -60,23 +55,7 @@ async fn run(cx: &StepContext, dataset: &DatasetPlan, live: bool, marks: bool) -
 struct Verifier<'a> {
     lane: &'a Lane<'a>,
     live: bool,
-    /// Writes down how the items stand.
-    marks: bool,
     found: Mutex<Verified>,
-}
-
-/// How one record stands after two looks.
-enum Judged {
-    Same,
-    /// `late`: written in the source since the lane copied, so that copying again mends it.
-    Missing {
-        late: bool,
-    },
-    Different {
-        fields: Vec<String>,
-        late: bool,
-    },
-    MovedOn,
 }
 
 impl Verifier<'_> {
@@ -98,80 +77,30 @@ impl Verifier<'_> {
         self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Compares a page; what is unequal is read again from both sides before it is judged.
+    /// Judges a page, counts, and marks the items.
     async fn page(&self, read: ReadPage) -> Result<()> {
         let lane = self.lane;
         let total = read.page.records.len() as u64;
-        let page = by_key(read.page.records, lane.mapping.key_field());
-        let keyless = total.saturating_sub(page.len() as u64);
-        let keys: Vec<Key> = page.keys().cloned().map(Key).collect();
-        let rows = lane.fetch(&lane.new, &keys).await?;
-        let items = lane.items_of(page.keys().cloned().collect()).await?;
-        let unequal = |key: &str, record: &Record| match lane.mapping.forward(record) {
-            Ok(mapped) => rows.get(key).is_none_or(|row| !compare::differing(&mapped, row).is_empty()),
-            Err(_) => true,
-        };
-        let doubtful: Vec<Key> =
-            page.iter().filter(|(key, record)| unequal(key, record)).map(|(key, _)| Key(key.clone())).collect();
-        let again_old = lane.fetch(&lane.old, &doubtful).await?;
-        let again_new = lane.fetch(&lane.new, &doubtful).await?;
+        let judged = judge::page(lane, self.live, read.page.records).await?;
         let mut same = Vec::new();
         let mut wrong: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for (key, record) in &page {
-            let judged = if doubtful.iter().any(|doubt| doubt.0 == *key) {
-                let Some(now) = again_old.get(key) else {
-                    self.found().moving += 1;
-                    continue;
-                };
-                let judged = self.judge(now, again_new.get(key), items.get(key));
-                if matches!(judged, Judged::Same) || now != record {
-                    self.found().moving += 1;
-                }
-                judged
-            } else {
-                Judged::Same
-            };
-            self.count(key, &judged, items.get(key), &mut same, &mut wrong);
+        for (key, judged, item) in &judged.records {
+            self.count(key, judged, item.as_ref(), &mut same, &mut wrong);
         }
-        self.found().source += keyless;
-        if keyless > 0 {
-            self.found().missing += keyless;
-            self.found().differs("(no key)", format!("{keyless} records without a key, or twice on one page"));
-        }
-        if self.marks {
-            self.mark(&items, same, wrong).await?;
-        }
-        lane.meter.moved(total, 0);
-        Ok(())
-    }
-
-    fn judge(&self, record: &Record, row: Option<&Record>, item: Option<&ItemRow>) -> Judged {
-        let mapped = match self.lane.mapping.forward(record) {
-            Ok(mapped) => mapped,
-            Err(_) if row.is_none() => return Judged::Missing { late: item.is_none() },
-            Err(fault) => return Judged::Different { fields: vec![fault.detail], late: false },
-        };
-        if self.live && item.is_some_and(|item| item.state == ItemState::Conflicting) {
-            return Judged::MovedOn;
-        }
-        let copied = item.and_then(|item| item.digest);
-        let untouched_here = copied == Some(compare::digest(&mapped));
-        let arrived = item.is_some_and(|item| item.state == ItemState::Verified);
-        match row {
-            None if self.live && untouched_here && arrived => Judged::MovedOn,
-            None => Judged::Missing { late: item.is_none() },
-            Some(row) => {
-                let fields = compare::differing(&mapped, row);
-                let moved = || copied != Some(compare::digest(&compare::shaped(row, &mapped)));
-                if fields.is_empty() {
-                    Judged::Same
-                } else if self.live && untouched_here && arrived && moved() {
-                    Judged::MovedOn
-                } else {
-                    Judged::Different { fields, late: !untouched_here }
-                }
+        {
+            let mut found = self.found();
+            found.moving += judged.moving;
+            found.source += judged.keyless;
+            if judged.keyless > 0 {
+                found.missing += judged.keyless;
+                let what = format!("{} records without a key, or twice on one page", judged.keyless);
+                found.differs("(no key)", what);
             }
         }
+        let items = judged.records.into_iter().filter_map(|(key, _, item)| Some((key, item?))).collect();
+        self.mark(&items, same, wrong).await?;
+        lane.meter.moved(total, 0);
+        Ok(())
     }
 
     fn count(
@@ -194,6 +123,10 @@ impl Verifier<'_> {
                 found.moved_on += 1;
                 return;
             }
+            Judged::LeftOut => {
+                found.left_out += 1;
+                return;
+            }
             Judged::Missing { late } => {
                 found.missing += 1;
                 found.late += u64::from(*late);
@@ -203,6 +136,12 @@ impl Verifier<'_> {
                 found.different += 1;
                 found.late += u64::from(*late);
                 format!("differs in {}", fields.join(", "))
+            }
+            Judged::Moving { fields } => {
+                found.different += 1;
+                found.moving += 1;
+                found.late += 1;
+                format!("differs in {}, and is being written", fields.join(", "))
             }
         };
         // Why it failed when it was copied says more than that it is not there.
@@ -255,24 +194,14 @@ impl Verifier<'_> {
         let limit = lane.cx.plan.migration.batch_records;
         let mut pages = pin!(lane.pages(&lane.new, Which::All, Cursor::START, limit));
         while let Some(read) = pages.next().await {
-            let records = read?.page.records;
-            let keys: Vec<Key> = records.iter().filter_map(|row| lane.mapping.key(row)).collect();
-            let source = lane.fetch(&lane.old, &keys).await?;
-            let alone: Vec<String> =
-                keys.into_iter().map(|key| key.0).filter(|key| !source.contains_key(key)).collect();
-            let items = lane.items_of(alone.clone()).await?;
-            let mut found = self.found();
-            for key in alone {
-                let by_run = items.get(&key).is_some_and(|item| item.attempts > 0 && item.state != ItemState::Skipped);
-                if standing.has(&key) && !by_run {
-                    found.standing += 1;
-                } else if self.live && !items.contains_key(&key) {
-                    found.moved_on += 1;
-                } else {
-                    found.extra += 1;
-                    found.late += u64::from(by_run);
-                    found.differs(key, "extra: not in the source");
-                }
+            let found = judge::alone(lane, self.live, &standing, &read?.page.records).await?;
+            let mut sums = self.found();
+            sums.standing += found.standing;
+            sums.moved_on += found.moved_on;
+            for (key, late) in found.extra {
+                sums.extra += 1;
+                sums.late += u64::from(late);
+                sums.differs(key, "extra: not in the source");
             }
         }
         Ok(())

@@ -5,7 +5,7 @@ use crate::{
     error::{FaultKind, Result},
     model::{BatchId, ItemState, LaneId, LaneKind, RunId, Tally},
     ports::{
-        BatchQuery, BatchRow, ConflictRow, FileVerdict, ItemQuery, ItemRow, PartSent, UploadRow, VerdictQuery,
+        BatchQuery, BatchRow, ConflictRow, ItemQuery, ItemRow, ItemVerdict, PartSent, UploadRow, VerdictQuery,
         VerdictRow, Work,
     },
 };
@@ -203,9 +203,9 @@ impl Work for FakeWork {
         .await
     }
 
-    async fn verdict_sums(&self, lane: &LaneId) -> Result<Vec<(FileVerdict, u64)>> {
+    async fn verdict_sums(&self, lane: &LaneId) -> Result<Vec<(ItemVerdict, u64)>> {
         self.around("verdict_sums", |tables| {
-            let mut sums: BTreeMap<FileVerdict, u64> = BTreeMap::new();
+            let mut sums: BTreeMap<ItemVerdict, u64> = BTreeMap::new();
             for row in tables.verdicts.values().filter(|row| row.lane == *lane) {
                 *sums.entry(row.verdict).or_default() += 1;
             }

@@ -6,7 +6,7 @@ use crate::{
         world::{World, blob_key, files},
     },
     model::LaneId,
-    ports::{FileVerdict, VerdictQuery, Work, fakes::Mishap},
+    ports::{ItemVerdict, VerdictQuery, Work, fakes::Mishap},
 };
 
 fn lane() -> LaneId {
@@ -56,7 +56,7 @@ async fn finds_all_five_and_marks_nothing() {
     assert_eq!(audited(world.work.as_ref(), &lane()).await.unwrap(), Some(found));
     assert_eq!(world.work.all(&lane()), before, "no item is marked");
     let query = VerdictQuery {
-        verdicts: vec![FileVerdict::OnlyInSource, FileVerdict::OnlyInTarget],
+        verdicts: vec![ItemVerdict::OnlyInSource, ItemVerdict::OnlyInTarget],
         limit: 9,
         ..VerdictQuery::default()
     };

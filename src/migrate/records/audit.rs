@@ -1,0 +1,252 @@
+//! Compares all records of a lane for a person who wants to know, at any time: every difference is kept in the ledger, no
+//! item is marked, and an interrupted comparison goes on where it was.
+//!
+//! The source is walked page after page, since only then one cursor says what is done; then the target, for rows that the
+//! source does not have. Neighbours: `judge` looks at a page; `repair` mends what was found. Must never enter: a write to
+//! either side.
+
+use super::{
+    Which,
+    judge::{self, Judged, JudgedPage},
+    verify::Standing,
+};
+use crate::{
+    engine::StepContext,
+    error::{Fault, FaultKind, Result},
+    migrate::lane::{Lane, Track},
+    model::{LaneId, LaneKind, LaneStage, Timestamp, text},
+    plan::DatasetPlan,
+    ports::{Cursor, ItemVerdict, VerdictRow, Work},
+};
+use futures::StreamExt;
+use serde::{Deserialize, Serialize};
+use std::pin::pin;
+
+/// What a comparison of a lane of records came to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordAudit {
+    /// Which lane.
+    pub lane: LaneId,
+    /// It came to its end.
+    pub complete: bool,
+    /// Equal on both sides.
+    pub same: u64,
+    /// On both sides, not equal, and still so when read again.
+    pub differs: u64,
+    /// Not equal, and changed again between two looks.
+    pub moving: u64,
+    /// In the source, not in the target.
+    pub only_in_source: u64,
+    /// In the target and not in the source, although nothing of the kind stood there before the run.
+    pub only_in_target: u64,
+    /// Stood in the target before the run, and are not in the source: no difference.
+    pub standing: u64,
+    /// Written on the new side since it is used: no difference.
+    pub moved_on: u64,
+    /// Left out by a person: no difference.
+    pub left_out: u64,
+}
+
+impl RecordAudit {
+    /// Something is not the same on both sides.
+    #[must_use]
+    pub const fn has_differences(&self) -> bool {
+        self.differs + self.moving + self.only_in_source + self.only_in_target > 0
+    }
+}
+
+/// How far a comparison is, as the ledger keeps it. What differs is counted from the verdicts themselves.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Standings {
+    stage: Stage,
+    same: u64,
+    standing: u64,
+    moved_on: u64,
+    left_out: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Stage {
+    /// The records of the source, from this cursor on.
+    Source(Option<String>),
+    /// The rows of the target, from this cursor on.
+    Target(Option<String>),
+    Done,
+}
+
+impl Default for Stage {
+    fn default() -> Self {
+        Self::Source(None)
+    }
+}
+
+/// Compares the dataset's records on both sides. Goes on with an interrupted comparison unless asked to begin `again`.
+/// `live`: users work on the new side, and what they wrote there is no difference.
+///
+/// # Errors
+/// What a port says after all attempts; `Cancelled` when stopped. Differences are no error: they are in the result.
+pub async fn audit(cx: &StepContext, dataset: &DatasetPlan, live: bool, again: bool) -> Result<RecordAudit> {
+    let lane = Lane::new(cx, dataset, LaneKind::Records, LaneStage::Verifying)?;
+    let begun = lane.once("ask the ledger", standings(cx.work.as_ref(), &lane.id)).await?;
+    let begun = if let Some(begun) = begun.filter(|begun| !again && begun.stage != Stage::Done) {
+        begun
+    } else {
+        // A process that dies in between begins anew.
+        lane.note("verify", &serde_json::Value::Null).await?;
+        lane.once("forget earlier verdicts", cx.work.forget_verdicts(&lane.id)).await?;
+        Standings::default()
+    };
+    Auditor { lane: &lane, live, begun, compared: 0 }.all().await?;
+    let found = lane.once("ask the ledger for verdicts", audited(cx.work.as_ref(), &lane.id)).await?;
+    found.ok_or_else(|| Fault::new(FaultKind::Internal, format!("find the verdicts of {}", lane.id)))
+}
+
+/// What the kept verdicts of a lane say, without comparing; `None` if it was never compared.
+///
+/// # Errors
+/// What the ledger says.
+pub async fn audited(work: &dyn Work, lane: &LaneId) -> Result<Option<RecordAudit>> {
+    let Some(begun) = standings(work, lane).await? else { return Ok(None) };
+    let sums = work.verdict_sums(lane).await?;
+    let sum = |of: ItemVerdict| sums.iter().find(|(verdict, _)| *verdict == of).map_or(0, |(_, sum)| *sum);
+    Ok(Some(RecordAudit {
+        lane: lane.clone(),
+        complete: begun.stage == Stage::Done,
+        // Those that were mended since have a verdict of their own.
+        same: begun.same + sum(ItemVerdict::Same),
+        differs: sum(ItemVerdict::Differs),
+        moving: sum(ItemVerdict::Moving),
+        only_in_source: sum(ItemVerdict::OnlyInSource),
+        only_in_target: sum(ItemVerdict::OnlyInTarget),
+        standing: begun.standing,
+        moved_on: begun.moved_on,
+        left_out: begun.left_out,
+    }))
+}
+
+async fn standings(work: &dyn Work, lane: &LaneId) -> Result<Option<Standings>> {
+    let noted = work.noted(&format!("verify:{lane}")).await?;
+    // One that an earlier version wrote begins anew.
+    Ok(noted.and_then(|noted| serde_json::from_value(noted).ok()))
+}
+
+struct Auditor<'a> {
+    lane: &'a Lane<'a>,
+    live: bool,
+    begun: Standings,
+    compared: u64,
+}
+
+impl Auditor<'_> {
+    async fn all(mut self) -> Result<()> {
+        let limit = self.lane.cx.plan.migration.batch_records;
+        if let Stage::Source(from) = self.begun.stage.clone() {
+            let lane = self.lane;
+            let live = self.live;
+            let judged = lane.pages(&lane.old, Which::All, Cursor(from), limit).map(|read| async move {
+                let page = read?.page;
+                let count = page.records.len() as u64;
+                let next = page.next.and_then(|next| next.0);
+                Ok::<_, Fault>((judge::page(lane, live, page.records).await?, count, next))
+            });
+            // Several at once, and still one after the other as they stand.
+            let mut judged = pin!(judged.buffered(lane.room()));
+            while let Some(page) = judged.next().await {
+                let (page, count, next) = page?;
+                self.compared += count;
+                let rows = self.source(page, next.as_deref());
+                let stage = next.map_or(Stage::Target(None), |next| Stage::Source(Some(next)));
+                self.reached(stage, &rows).await?;
+            }
+            if matches!(self.begun.stage, Stage::Source(_)) {
+                self.reached(Stage::Target(None), &[]).await?;
+            }
+        }
+        if let Stage::Target(from) = self.begun.stage.clone() {
+            self.target(from, limit).await?;
+        }
+        Ok(())
+    }
+
+    /// Counts a judged page of the source; what is to be kept of it.
+    fn source(&mut self, judged: JudgedPage, next: Option<&str>) -> Vec<VerdictRow> {
+        let mut rows = Vec::new();
+        for (key, judged, item) in judged.records {
+            // Why it failed when it was copied says more than that it is not there.
+            let why = item.filter(|item| !item.reason.is_empty()).map(|item| item.reason);
+            let (verdict, detail) = match judged {
+                Judged::Same => {
+                    self.begun.same += 1;
+                    continue;
+                }
+                Judged::MovedOn => {
+                    self.begun.moved_on += 1;
+                    continue;
+                }
+                Judged::LeftOut => {
+                    self.begun.left_out += 1;
+                    continue;
+                }
+                Judged::Missing { late: true } => (ItemVerdict::OnlyInSource, "written since the lane copied".into()),
+                Judged::Missing { late: false } => (ItemVerdict::OnlyInSource, why.unwrap_or_default()),
+                Judged::Different { fields, .. } => (ItemVerdict::Differs, fields.join(", ")),
+                Judged::Moving { fields } => (ItemVerdict::Moving, fields.join(", ")),
+            };
+            rows.push(self.row(key, verdict, &detail));
+        }
+        self.begun.same += judged.moving;
+        if judged.keyless > 0 {
+            let place = next.unwrap_or("the end");
+            let detail = format!("{} records without a key, or twice on one page", judged.keyless);
+            rows.push(self.row(format!("(no key) before {place}"), ItemVerdict::OnlyInSource, &detail));
+        }
+        rows
+    }
+
+    /// Judges what only the target has. Not one row is read if the counts say that there are none.
+    async fn target(&mut self, from: Option<String>, limit: u32) -> Result<()> {
+        let lane = self.lane;
+        let found = lane.once("ask the ledger for verdicts", audited(lane.cx.work.as_ref(), &lane.id)).await?;
+        let on_both = found.map_or(0, |found| found.same + found.differs + found.moving);
+        if from.is_none() && self.begun.moved_on == 0 && lane.count(&lane.new).await? <= on_both {
+            return self.reached(Stage::Done, &[]).await;
+        }
+        let standing = Standing::load(lane).await?;
+        let mut pages = pin!(lane.pages(&lane.new, Which::All, Cursor(from), limit));
+        while let Some(read) = pages.next().await {
+            let page = read?.page;
+            self.compared += page.records.len() as u64;
+            let alone = judge::alone(lane, self.live, &standing, &page.records).await?;
+            self.begun.standing += alone.standing;
+            self.begun.moved_on += alone.moved_on;
+            let rows: Vec<VerdictRow> = alone
+                .extra
+                .into_iter()
+                .map(|(key, late)| {
+                    let detail = if late { "deleted in the source since the lane copied" } else { "not the run's" };
+                    self.row(key, ItemVerdict::OnlyInTarget, detail)
+                })
+                .collect();
+            let next = page.next.and_then(|next| next.0);
+            self.reached(next.map_or(Stage::Done, |next| Stage::Target(Some(next))), &rows).await?;
+        }
+        self.reached(Stage::Done, &[]).await
+    }
+
+    fn row(&self, key: String, verdict: ItemVerdict, detail: &str) -> VerdictRow {
+        VerdictRow { lane: self.lane.id.clone(), key, verdict, detail: text::clean(detail, 300), at: Timestamp::now() }
+    }
+
+    /// Keeps what was found, then how far that is: a page that is judged twice is kept once, by its keys.
+    async fn reached(&mut self, stage: Stage, rows: &[VerdictRow]) -> Result<()> {
+        let lane: &Track<'_> = self.lane;
+        if !rows.is_empty() {
+            lane.once("keep verdicts", lane.cx.work.judge(rows)).await?;
+        }
+        self.begun.stage = stage;
+        lane.note("verify", &serde_json::to_value(&self.begun).unwrap_or_default()).await?;
+        lane.cx.report.note(None, format!("{}: {} records compared", lane.id, self.compared));
+        lane.cx.signals.breathe().await
+    }
+}

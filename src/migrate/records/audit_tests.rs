@@ -1,0 +1,104 @@
+use super::{audit, audited, copy, repair, retry_failed, verify};
+use crate::{
+    migrate::world::{World, user, users},
+    model::{ItemState, LaneId},
+    ports::{ItemVerdict, VerdictQuery, Work, fakes::Mishap},
+};
+use serde_json::json;
+
+const MANY: u32 = 120;
+
+async fn kept(world: &World, verdict: ItemVerdict) -> Vec<(String, String)> {
+    let query = VerdictQuery { verdicts: vec![verdict], limit: 1000, ..VerdictQuery::default() };
+    let rows = world.work.verdicts(&LaneId::new("users"), &query).await.unwrap();
+    rows.into_iter().map(|row| (row.key, row.detail)).collect()
+}
+
+/// 60 rows changed, one gone, one of nobody, one whose source is gone.
+async fn torn() -> World {
+    let world = World::new(MANY, 0);
+    world.new.put("users", json!({"id": 900, "email": "not ours"}));
+    copy(&world.start(), &users()).await.unwrap();
+    for id in 1..=60 {
+        world.new.put("users", json!({"id": id, "email": "changed"}));
+    }
+    world.new.remove("users", "70");
+    world.new.put("users", json!({"id": 950, "email": "from nowhere"}));
+    world.old.remove("users", "80");
+    world
+}
+
+#[tokio::test]
+async fn every_difference_is_kept_and_mended_by_class() {
+    let world = torn().await;
+    let cx = world.start();
+    let found = audit(&cx, &users(), false, false).await.unwrap();
+    assert_eq!(
+        (found.complete, found.same, found.differs, found.only_in_source, found.only_in_target, found.standing),
+        (true, u64::from(MANY) - 62, 60, 1, 2, 1),
+        "{found:?}"
+    );
+    let differs = kept(&world, ItemVerdict::Differs).await;
+    assert_eq!(differs.len(), 60);
+    assert!(differs.iter().all(|(_, detail)| detail.contains("email")), "{differs:?}");
+    assert_eq!(world.states("users").len(), 1, "no item is marked");
+
+    for (verdict, mended, left) in
+        [(ItemVerdict::Differs, 60, 0), (ItemVerdict::OnlyInSource, 1, 0), (ItemVerdict::OnlyInTarget, 1, 1)]
+    {
+        let done = repair(&cx, &users(), verdict).await.unwrap();
+        assert_eq!((done.mended, done.left), (mended, left), "{done:?}");
+    }
+    assert_eq!(
+        world.new.row("users", "950").unwrap().text("email").unwrap(),
+        "from nowhere",
+        "not the run's to delete"
+    );
+    assert_eq!(world.new.row("users", "80"), None);
+    let found = audited(world.work.as_ref(), &LaneId::new("users")).await.unwrap().unwrap();
+    assert_eq!((found.differs, found.only_in_source, found.only_in_target), (0, 0, 1), "{found:?}");
+    world.new.remove("users", "950");
+    assert!(verify(&cx, &users()).await.unwrap().is_same());
+}
+
+#[tokio::test]
+async fn an_interrupted_comparison_goes_on_where_it_was() {
+    let world = torn().await;
+    let whole = audit(&world.start(), &users(), false, false).await.unwrap();
+    let all = kept(&world, ItemVerdict::Differs).await;
+    let mut killed = 0;
+    for call in 1.. {
+        // The first writes of a fresh comparison forget the last one.
+        let cx = world.start();
+        world.trouble.at(call, Mishap::Crash);
+        let first = audit(&cx, &users(), false, true).await;
+        if first.is_ok() {
+            break;
+        }
+        killed += 1;
+        let found = audit(&world.start(), &users(), false, false).await.unwrap();
+        assert_eq!(found, whole, "killed at call {call}");
+        assert_eq!(kept(&world, ItemVerdict::Differs).await, all, "killed at call {call}");
+    }
+    assert!(killed > 20, "{killed}");
+}
+
+#[tokio::test]
+async fn what_failed_is_kept_with_its_row_and_moved_when_it_can_be() {
+    let mut world = World::new(10, 0);
+    world.plan.migration.max_failures = 5;
+    world.new.poison("4");
+    world.old.put("users", json!({"id": 5, "email": "no names", "updated_at": ""}));
+    copy(&world.start(), &users()).await.unwrap();
+    let items = world.work.all(&LaneId::new("users"));
+    assert_eq!(items["4"].facts.as_ref().unwrap()["row"]["id"], 4);
+    assert_eq!(items["5"].facts.as_ref().unwrap()["row"]["email"], "no names");
+    let done = retry_failed(&world.start(), &users()).await.unwrap();
+    assert_eq!((done.mended, done.left), (0, 2));
+    world.new.heal();
+    world.old.put("users", user(5));
+    let done = retry_failed(&world.start(), &users()).await.unwrap();
+    assert_eq!((done.mended, done.left), (2, 0));
+    let items = world.work.all(&LaneId::new("users"));
+    assert!(items.values().all(|item| item.state == ItemState::Verified && item.facts.is_none()), "{items:?}");
+}
