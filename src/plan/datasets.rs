@@ -36,7 +36,10 @@ pub(super) fn read(root: &Table<'_>, sides: &Sides) -> Vec<Placed<DatasetPlan>> 
 fn dataset(table: &Table<'_>, name: Option<String>, names: &[String], sides: &Sides) -> Option<DatasetPlan> {
     let needs = table.get("needs").and_then(|node| node.list(|item| item.reference("dataset", names)));
     let from = table.need("from", "{ store = \"…\", path = \"/…/\" }").and_then(|node| set(&node, sides));
-    let to = table.need("to", "{ store = \"…\", table = \"…\" }").and_then(|node| set(&node, sides));
+    let to = table
+        .need("to", "{ store = \"…\", table = \"…\" }")
+        .filter(|node| sides.takes_writes(node))
+        .and_then(|node| set(&node, sides));
     let key = table.need("key", "\"id\"").and_then(|node| node.filled());
     let updated = table.get("updated").map(|node| node.filled());
     let map = map(table);

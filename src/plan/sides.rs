@@ -9,6 +9,7 @@ use super::{
     web,
 };
 use std::collections::BTreeMap;
+use toml::de::DeValue;
 
 /// Both, and every name that was given, also to those with mistakes in them.
 #[derive(Default)]
@@ -34,6 +35,19 @@ enum BucketKind {
 }
 
 impl Sides {
+    /// Whether the store of a set takes writes; a problem if not. Unknown ones are problems of their own.
+    pub(super) fn takes_writes(&self, set: &Node<'_>) -> bool {
+        let DeValue::Table(fields) = set.value else { return true };
+        let Some(store) = fields.get("store") else { return true };
+        let name = store.get_ref().as_str().unwrap_or_default();
+        let only_read = self.stores.get(name).is_some_and(StorePlan::is_only_read);
+        if only_read {
+            let found = format!("`{name}` for `{}.store`, which is only read", set.label);
+            set.cx.fault(&store.span(), found, "a store that takes writes");
+        }
+        !only_read
+    }
+
     /// The name of a bucket; with `listed` one that can say what is in it.
     pub(super) fn bucket(&self, node: &Node<'_>, listed: bool) -> Option<String> {
         let name = node.reference("bucket", &self.bucket_names)?;

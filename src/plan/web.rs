@@ -83,7 +83,7 @@ fn read(table: &Table<'_>, base: ReadShape) -> ReadShape {
 }
 
 fn write(table: &Table<'_>, base: WriteShape) -> WriteShape {
-    let send = sending(table, base.send, RECORDS, "{ records = \"{{ records }}\" }");
+    let send = sending(table, base.send, RECORDS, "`body = { records = \"{{ records }}\" }`");
     let words = |key: &str, words: Vec<String>| {
         table.get(key).and_then(|node| node.list(Node::filled)).filter(|words| !words.is_empty()).unwrap_or(words)
     };
@@ -122,7 +122,7 @@ fn write(table: &Table<'_>, base: WriteShape) -> WriteShape {
 
 fn delete(table: &Table<'_>, base: DeleteShape) -> DeleteShape {
     let shape = DeleteShape {
-        send: sending(table, base.send, KEYS, "{ keys = \"{{ keys }}\" }"),
+        send: sending(table, base.send, KEYS, "`body = { keys = \"{{ keys }}\" }`"),
         deleted: place(table, "deleted", base.deleted),
     };
     table.close();

@@ -48,6 +48,12 @@ pub enum StorePlan {
 }
 
 impl StorePlan {
+    /// Nothing can be written to it, so nothing is carried back to it.
+    #[must_use]
+    pub const fn is_only_read(&self) -> bool {
+        matches!(self, Self::LocalStorage(_))
+    }
+
     /// The endpoint behind this store, if it is reached over HTTP.
     #[must_use]
     pub fn http(&self) -> Option<&HttpPlan> {

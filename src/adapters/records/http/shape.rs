@@ -331,7 +331,7 @@ mod tests {
             (br#"[{"id": 1}, {"id""#, "ends in the middle"),
             (br#"{"results": [{"id": 1, "x": NaN}]}"#, "`NaN`"),
             (br#"[{"id": 1, "x": -Infinity}]"#, "`Infinity`"),
-            (b"{\"results\": [{\"id\": \"\xff\"}]}", "no UTF-8 at byte 21"),
+            (b"{\"results\": [{\"id\": \"\xff\"}]}", "no UTF-8 at byte 22"),
             (b"42", "neither an object nor a list"),
             (b"{\"rows\": []}", "no list of rows at `/results`"),
             (b"{\"results\": {}}", "no list of rows"),

@@ -196,7 +196,7 @@ fn one_of(list: &Record, place: usize, version: Option<i64>, element: Json) -> R
 }
 
 fn trimmed(text: &str) -> &str {
-    text.trim_start_matches('\u{feff}').trim()
+    text.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}')
 }
 
 /// The document that an entry's text says, or why it says none.
