@@ -169,7 +169,9 @@ pub fn decide(view: &RunView, policy: &Policy, flight: Option<&Flight>, input: &
     }
 }
 
-/// The lane's sums come from the ledger, unless the lane is under way and counts by itself.
+/// The lane's sums come from the ledger, unless the lane is under way and counts by itself ([`Signals::by_hand`] tells it).
+///
+/// [`Signals::by_hand`]: super::Signals::by_hand
 fn files_changed(view: &RunView, id: CommandId, changed: &FilesChanged) -> Vec<Effect> {
     let mut effects: Vec<Effect> = changed.events.iter().cloned().map(Effect::Emit).collect();
     let lane = view.lanes.iter().find(|lane| lane.lane == changed.lane);
@@ -241,7 +243,7 @@ fn step_failed(view: &RunView, policy: &Policy, step: &StepId, fault: &Fault, no
     let checks = Unmet::checks(fault);
     let mut effects = vec![
         Effect::Emit(EventKind::StepFailed { step: step.clone(), fault: kind, error, remedy, checks }),
-        raise(view, Severity::Critical, step.as_str(), format!("{step} failed: {}", fault.chain())),
+        raise(view, Severity::Critical, step.as_str(), format!("failed: {}", fault.chain())),
     ];
     if policy.rollback_on_failure && view.committed.is_none() && !view.undo.is_empty() {
         effects.extend(open_veto(view, policy, "step failed", &reason, now));

@@ -8,7 +8,7 @@ use crate::{
     engine::StepContext,
     error::{Fault, FaultKind, Result},
     model::{Key, LaneId, LaneKind, LaneStage, Record, Timestamp},
-    plan::DatasetPlan,
+    plan::{DatasetPlan, OnConflict},
     ports::{Cursor, ItemQuery, ItemRow, Page, RecordStore, SetRef},
 };
 use futures::stream::{self, Stream};
@@ -104,6 +104,22 @@ impl<'a> Lane<'a> {
             old: side(&dataset.from)?,
             new: side(&dataset.to)?,
             track: Track::new(cx, id, kind, stage),
+        })
+    }
+}
+
+impl Lane<'_> {
+    /// What the target is to hold of this record, by what the ledger knows of it.
+    ///
+    /// # Errors
+    /// As [`Mapping::forward`].
+    pub(crate) fn wanted(&self, record: &Record, item: Option<&ItemRow>) -> Result<Record> {
+        let mapped = self.mapping.forward(record)?;
+        Ok(match &self.dataset.on_conflict {
+            OnConflict::Merge { keep } if item.is_some_and(|item| item.before.is_some()) => {
+                super::records::merged(&mapped, keep)
+            }
+            _ => mapped,
         })
     }
 }
@@ -257,6 +273,16 @@ impl<'a> Track<'a> {
             self.meter.set_errors(self.once("ask the ledger for errors", self.cx.work.errors(&self.id)).await?);
         }
         self.meter.offer();
+        Ok(())
+    }
+
+    /// Ends work on a lane that was done before: its sums are the ledger's, and it is done again. What went wrong says the
+    /// result.
+    pub(crate) async fn come_to_rest(&self, result: Result<()>) -> Result<()> {
+        result?;
+        self.take_stock().await?;
+        self.meter.set_total(Some(self.meter.tally().items()));
+        self.meter.rest(LaneStage::Done).await;
         Ok(())
     }
 

@@ -196,6 +196,7 @@ pub(super) struct World {
     pub(super) work: Arc<FakeWork>,
     pub(super) stop: CancellationToken,
     pub(super) folder: tempfile::TempDir,
+    pub(super) trouble: Arc<Trouble>,
     progress: Mutex<mpsc::Receiver<EventKind>>,
     report: mpsc::Sender<EventKind>,
     signals: Signals,
@@ -240,6 +241,7 @@ impl World {
             work: FakeWork::new(&trouble),
             stop,
             folder: tempfile::tempdir().expect("a folder"),
+            trouble,
             progress: Mutex::new(progress),
             report,
             signals,
@@ -357,6 +359,7 @@ fn dataset(name: &str, needs: &[&str]) -> DatasetPlan {
         updated: Some("updated_at".into()),
         map: BTreeMap::new(),
         drop: Vec::new(),
+        on_conflict: crate::plan::OnConflict::Overwrite,
         back: None,
         blob: None,
     }

@@ -29,10 +29,10 @@ mod write_back;
 
 pub use checked::{
     Auth, BlobPlan, BucketEnd, BucketPlan, CommandPlan, Compression, ConflictPolicy, DatasetPlan, DeleteShape,
-    DnsRecord, FileSetPlan, FlowStep, HttpPlan, KEYS, LocalStoragePlan, MigrationPlan, NextAs, ObservePlan, OnExisting,
-    OnHangup, Op, Outcomes, Pagination, Parameters, PartsPlan, PhasePlan, Plan, PowerDnsPlan, Preset, ProbeKind,
-    ProbePlan, ProbeUse, RECORDS, ReadShape, RequestPlan, RollbackPlan, RuleAction, RulePlan, Sending, SetPlan,
-    StorePlan, SwitchPlan, Window, WriteShape,
+    DnsRecord, FileSetPlan, FlowStep, HttpPlan, KEYS, LocalStoragePlan, MigrationPlan, NextAs, ObservePlan, OnConflict,
+    OnExisting, OnHangup, Op, Outcomes, Pagination, Parameters, PartsPlan, PhasePlan, Plan, PowerDnsPlan, Preset,
+    ProbeKind, ProbePlan, ProbeUse, RECORDS, ReadShape, RequestPlan, RollbackPlan, RuleAction, RulePlan, Sending,
+    SetPlan, StorePlan, SwitchPlan, Window, WriteShape,
 };
 pub use file::{load, parse};
 pub use problem::{Problem, Problems};

@@ -80,7 +80,11 @@ pub(super) async fn settle(cx: &StepContext, dataset: &DatasetPlan) -> Result<Sy
             None => None,
         };
         lane.take_stock().await?;
-        settle_all(&lane, files.as_ref(), which, &mut report).await?;
+        let settled = settle_all(&lane, files.as_ref(), which, &mut report).await;
+        if let Some(files) = &files {
+            files.lane.come_to_rest(Ok(())).await?;
+        }
+        lane.come_to_rest(settled).await?;
     }
     report.conclude("late changes settled", Timestamp::now());
     Ok(report)
@@ -188,12 +192,12 @@ async fn settle_found(
     if forward.is_empty() {
         return Ok(());
     }
-    let rows = lane.once("ask the ledger for batches", lane.cx.work.batches(Some(&lane.id))).await?;
-    let mover = Mover::new(lane, rows.last().map_or(0, |row| row.number));
+    let last = lane.once("ask the ledger for batches", lane.cx.work.last_number(&lane.id)).await?;
+    let mover = Mover::new(lane, last);
     let number = mover.next_number();
     mover.move_batch(Job { number, from: None, next: None, records: forward.clone(), base: None }).await?;
     if let Some(files) = files {
-        let (count, bytes) = carry(files, forward).await?;
+        let (count, bytes) = carry(files, files.entries(&forward)).await?;
         report.files += count;
         report.bytes += bytes;
     }

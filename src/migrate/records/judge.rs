@@ -30,6 +30,8 @@ pub(super) enum Judged {
     MovedOn,
     /// A person left it out.
     LeftOut,
+    /// Stood in the target before the run and is kept as it is there.
+    Kept,
 }
 
 /// A page, judged.
@@ -51,7 +53,7 @@ pub(super) async fn page(lane: &Lane<'_>, live: bool, records: Vec<Record>) -> R
     let keys: Vec<Key> = page.keys().cloned().map(Key).collect();
     let rows = lane.fetch(&lane.new, &keys).await?;
     let mut items = lane.items_of(page.keys().cloned().collect()).await?;
-    let unequal = |key: &str, record: &Record| match lane.mapping.forward(record) {
+    let unequal = |key: &str, record: &Record| match lane.wanted(record, items.get(key)) {
         Ok(mapped) => rows.get(key).is_none_or(|row| !compare::differing(&mapped, row).is_empty()),
         Err(_) => true,
     };
@@ -89,7 +91,10 @@ fn judge(lane: &Lane<'_>, live: bool, record: &Record, row: Option<&Record>, ite
     if item.is_some_and(ItemRow::is_left_out) {
         return Judged::LeftOut;
     }
-    let mapped = match lane.mapping.forward(record) {
+    if row.is_some() && item.is_some_and(ItemRow::is_kept) {
+        return Judged::Kept;
+    }
+    let mapped = match lane.wanted(record, item) {
         Ok(mapped) => mapped,
         Err(_) if row.is_none() => return Judged::Missing { late: item.is_none() },
         Err(fault) => return Judged::Different { fields: vec![fault.detail], late: false },

@@ -89,10 +89,11 @@ async fn fresh(mover: &Mover<'_>, read: ReadPage) -> Result<Option<Job>> {
     let rows = lane.fetch(&lane.new, &keys).await?;
     let items = lane.items_of(page.keys().cloned().collect()).await?;
     let is_fresh = |key: &str, record: &Record| {
-        if items.get(key).is_some_and(ItemRow::is_left_out) {
+        let item = items.get(key);
+        if item.is_some_and(|item| item.is_left_out() || item.is_kept()) {
             return false;
         }
-        let mapped = lane.mapping.forward(record);
+        let mapped = lane.wanted(record, item);
         match (items.get(key).map(|item| (item.state, item.digest)), mapped) {
             (Some((ItemState::Conflicting, _)), _) | (Some((ItemState::Failed, None)), Err(_)) => false,
             // Refused once, and not changed since.
