@@ -204,7 +204,9 @@ async fn what_browsers_kept_arrives_and_what_is_broken_is_listed() {
     let failed = migrate(folder.path()).await;
     let keys: Vec<&str> = failed.iter().map(|item| item.key.as_str()).collect();
     assert_eq!(keys, ["10:savedFilters", "20:savedFilters", "30:savedFilters"]);
-    assert!(failed.iter().all(|item| item.reason.contains("invalid")), "{failed:?}");
+    let row = |item: &ItemRow| item.facts.as_ref().unwrap()["row"].clone();
+    assert!(failed.iter().all(|item| row(item)["invalid"].as_str().unwrap().contains("no JSON")), "{failed:?}");
+    assert!(failed.iter().all(|item| row(item)["raw"] == "[{\"id\": "), "{failed:?}");
     let rows = rows(&new, "filters").await;
     assert_eq!(rows.len(), 27 * 3);
     let first: Vec<&str> = rows[0].iter().filter_map(|(_, value)| value.as_deref()).collect();
