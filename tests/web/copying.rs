@@ -53,7 +53,7 @@ batch_records = 40
     );
     for (name, ..) in SETS {
         let needs = if name == "members" { "" } else { "needs = [\"members\"]" };
-        text += &format!(
+        let dataset = format!(
             r#"
 [[dataset]]
 name = "{name}"
@@ -64,6 +64,7 @@ key = "id"
 updated = "updated_at"
 "#
         );
+        text.push_str(&dataset);
     }
     text
 }
@@ -140,7 +141,9 @@ async fn rows(database: &Path, table: &str) -> Vec<Vec<(String, Option<String>)>
         (name, text)
     };
     let mut all: Vec<Vec<_>> = rows.iter().map(|row| (0..row.len()).map(|place| cell(row, place)).collect()).collect();
-    all.iter_mut().for_each(|row: &mut Vec<(String, Option<String>)>| row.sort());
+    for row in &mut all {
+        row.sort();
+    }
     all
 }
 
