@@ -21,6 +21,17 @@ const WRONG: &[(&str, &str, &str)] = &[
         "p.toml:2:15: found `prod` for `environment`; write one of `production`, `staging`, `development`, `rehearsal`",
     ),
     (
+        r#"map = { email = "email | lower" }"#,
+        r#"on_conflict = "merge""#,
+        r#"p.toml:28:1: found `dataset` without `keep`; write `keep = ["…"], the fields that stay as they are on the new side`"#,
+    ),
+    (
+        r#"map = { email = "email | lower" }"#,
+        r#"on_conflict = "skipp"
+keep = ["id"]"#,
+        r#"?"#,
+    ),
+    (
         r#"environment = "staging""#,
         r#"environment = "producton""#,
         "p.toml:2:15: found `producton` for `environment`; write `production`",
