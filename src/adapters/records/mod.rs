@@ -1,13 +1,18 @@
-//! Records: a REST endpoint, browser exports and a SQLite file behind the same port.
+//! Records: REST endpoints, browser exports and SQL databases behind the same port. `sql` holds what the databases have in
+//! common.
 //!
-//! `exact` keeps values of JSON texts exactly, for those who read such. Must never enter: mapping between the two sides,
+//! `exact` and `documents` keep values of JSON texts exactly, for those who read such. Must never enter: mapping between the two sides,
 //! retries, comparison.
 
+mod documents;
 mod exact;
 mod http;
 mod local_storage;
+mod postgres;
+mod sql;
 mod sqlite;
 
 pub use http::HttpStore;
 pub use local_storage::LocalStorage;
+pub use postgres::PostgresStore;
 pub use sqlite::SqliteStore;
