@@ -8,11 +8,13 @@ mod documents;
 mod exact;
 mod http;
 mod local_storage;
+mod mysql;
 mod postgres;
 mod sql;
 mod sqlite;
 
 pub use http::HttpStore;
 pub use local_storage::LocalStorage;
+pub use mysql::MySqlStore;
 pub use postgres::PostgresStore;
 pub use sqlite::SqliteStore;
