@@ -4,17 +4,21 @@
 //! `exact` and `documents` keep values of JSON texts exactly, for those who read such. Must never enter: mapping between the two sides,
 //! retries, comparison.
 
+mod d1;
 mod documents;
 mod exact;
 mod http;
+mod lite;
 mod local_storage;
 mod mysql;
 mod postgres;
 mod sql;
 mod sqlite;
 
+pub use d1::{D1, D1Store};
 pub use http::HttpStore;
+pub use lite::LiteStore;
 pub use local_storage::LocalStorage;
 pub use mysql::MySqlStore;
 pub use postgres::PostgresStore;
-pub use sqlite::SqliteStore;
+pub use sqlite::{SqliteFile, SqliteStore};
