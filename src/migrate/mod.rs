@@ -9,6 +9,7 @@
 mod account;
 pub mod backup;
 pub(crate) mod compare;
+pub(crate) mod convert;
 pub mod files;
 pub(crate) mod lane;
 pub mod mapping;

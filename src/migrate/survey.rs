@@ -214,7 +214,7 @@ fn records_take(took: f64, sampled: usize, records: Option<u64>) -> Option<Forec
 fn sample(dataset: &DatasetPlan, records: &[Record], found: &mut DatasetSurvey, survey: &mut Survey) {
     match Mapping::new(dataset) {
         Ok(mapping) => {
-            let wrong = records.iter().find_map(|record| mapping.forward(record).err());
+            let wrong = records.iter().find_map(|record| mapping.fits(record).err());
             survey.blockers.extend(wrong.map(|fault| format!("{}: {}", dataset.name, fault.advice())));
         }
         Err(fault) => survey.blockers.push(format!("{}: {}", dataset.name, fault.advice())),

@@ -358,6 +358,7 @@ fn dataset(name: &str, needs: &[&str]) -> DatasetPlan {
         map: BTreeMap::new(),
         drop: Vec::new(),
         back: None,
+        fields: crate::plan::FieldsPlan::default(),
         blob: None,
     }
 }

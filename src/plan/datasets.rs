@@ -3,6 +3,7 @@
 use super::{
     BlobPlan, DatasetPlan, SetPlan, StorePlan,
     check::Placed,
+    fields::{self, Place},
     reader::{Node, Span},
     sides::Sides,
     table::Table,
@@ -38,8 +39,17 @@ fn dataset(table: &Table<'_>, name: Option<String>, names: &[String], sides: &Si
     let key = table.need("key", "\"id\"").and_then(|node| node.filled());
     let updated = table.get("updated").map(|node| node.filled());
     let map = map(table);
-    let drop = fields(table, "drop").unwrap_or_default();
-    let back = fields(table, "back");
+    let drop = list(table, "drop").unwrap_or_default();
+    let back = list(table, "back");
+    let place = Place {
+        name: name.as_deref(),
+        names,
+        needs: needs.as_deref().unwrap_or_default(),
+        key: key.as_deref(),
+        map: &map,
+        drop: &drop,
+    };
+    let fields = fields::read(table, &place);
     let blob = table.get("blob").map(|node| blob(&node, sides, key.as_deref()));
     forbid(table, "drop", &drop, |field| {
         if Some(field) == key.as_deref() {
@@ -49,7 +59,9 @@ fn dataset(table: &Table<'_>, name: Option<String>, names: &[String], sides: &Si
         }
     });
     forbid(table, "back", back.as_deref().unwrap_or_default(), |field| {
-        drop.iter().any(|dropped| dropped == field).then(|| "dropped, so the new side does not have it".into())
+        let gone =
+            || drop.iter().any(|dropped| dropped == field).then(|| "dropped, so the new side does not have it".into());
+        fields::no_way_back(&fields, field).or_else(gone)
     });
     Some(DatasetPlan {
         name: name?,
@@ -62,11 +74,12 @@ fn dataset(table: &Table<'_>, name: Option<String>, names: &[String], sides: &Si
         map,
         drop,
         back,
+        fields,
         blob: blob.flatten(),
     })
 }
 
-fn fields(table: &Table<'_>, key: &str) -> Option<Vec<String>> {
+fn list(table: &Table<'_>, key: &str) -> Option<Vec<String>> {
     table.get(key)?.list(Node::filled)
 }
 
@@ -85,16 +98,7 @@ fn map(table: &Table<'_>) -> BTreeMap<String, String> {
     let entries = table.table("map").map(|map| map.entries()).unwrap_or_default();
     entries
         .into_iter()
-        .filter_map(|(field, _, node)| {
-            let text = node.filled()?;
-            if let Some(why) = template::expression(&text) {
-                node.fault(
-                    format!("{}, which is no expression: {why}", node.shown()),
-                    "a minijinja expression over the record's fields, as \"email | lower\"",
-                );
-            }
-            Some((field, text))
-        })
+        .filter_map(|(field, _, node)| Some((field, fields::expression(&node, "email | lower")?)))
         .collect()
 }
 

@@ -10,6 +10,7 @@ mod checked;
 mod datasets;
 mod digest;
 pub mod duration;
+mod fields;
 mod file;
 mod file_sets;
 mod limits;
@@ -27,10 +28,10 @@ mod template;
 mod write_back;
 
 pub use checked::{
-    Auth, BlobPlan, BucketEnd, BucketPlan, CommandPlan, ConflictPolicy, DatasetPlan, DnsRecord, FileSetPlan, FlowStep,
-    MigrationPlan, ObservePlan, OnExisting, OnHangup, Op, Pagination, PartsPlan, PhasePlan, Plan, PowerDnsPlan,
-    ProbeKind, ProbePlan, ProbeUse, RequestPlan, RollbackPlan, RuleAction, RulePlan, SetPlan, StorePlan, SwitchPlan,
-    Window,
+    Auth, BlobPlan, BucketEnd, BucketPlan, CommandPlan, ConflictPolicy, DatasetPlan, DnsRecord, FieldsPlan,
+    FileSetPlan, FlowStep, LookupPlan, MigrationPlan, ObservePlan, OnExisting, OnHangup, Op, Pagination, PartsPlan,
+    PhasePlan, Plan, PowerDnsPlan, ProbeKind, ProbePlan, ProbeUse, RequestPlan, RollbackPlan, RuleAction, RulePlan,
+    SetPlan, StorePlan, SwitchPlan, Window,
 };
 pub use file::{load, parse};
 pub use problem::{Problem, Problems};

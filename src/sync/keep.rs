@@ -3,7 +3,7 @@
 use super::conflict::Resolution;
 use crate::{
     error::Result,
-    migrate::lane::Track,
+    migrate::{Mapping, lane::Track},
     model::{BatchId, BatchState, ItemState, LaneKind, Record, Timestamp},
     ports::{BatchRow, ConflictRow, ItemRow},
 };
@@ -12,8 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The ledger's side of a synchronisation of one lane.
 pub(super) struct Keep<'a> {
     lane: &'a Track<'a>,
-    /// The field that says when a record was changed, if it has one.
-    updated: Option<&'a str>,
+    /// How the records travel, if they do.
+    mapping: Option<&'a Mapping>,
     batches: BTreeMap<BatchId, BatchRow>,
     last_number: u64,
     /// Conflicts that somebody decided already, by key.
@@ -22,13 +22,13 @@ pub(super) struct Keep<'a> {
 
 impl<'a> Keep<'a> {
     /// With the batches and conflicts that the ledger knows.
-    pub(super) async fn load(lane: &'a Track<'a>, updated: Option<&'a str>) -> Result<Self> {
+    pub(super) async fn load(lane: &'a Track<'a>, mapping: Option<&'a Mapping>) -> Result<Self> {
         let work = &lane.cx.work;
         let rows = lane.once("ask the ledger for batches", work.batches(Some(&lane.id))).await?;
         let conflicts = lane.once("ask the ledger for conflicts", work.conflicts()).await?;
         Ok(Self {
             lane,
-            updated,
+            mapping,
             last_number: rows.last().map_or(0, |row| row.number),
             batches: rows.into_iter().map(|row| (row.batch.clone(), row)).collect(),
             decided: conflicts
@@ -142,8 +142,10 @@ impl<'a> Keep<'a> {
     pub(super) fn resolve(&self, legacy: Option<&Record>, new: Option<&Record>) -> (Resolution, &'static str) {
         let policy = self.lane.cx.plan.migration.conflicts;
         let nothing = Record::default();
-        let resolution =
-            super::conflict::resolve(policy, legacy.unwrap_or(&nothing), new.unwrap_or(&nothing), self.updated);
+        let renamed = new.and_then(|new| Some(self.mapping?.as_legacy(new)));
+        let (legacy, new) = (legacy.unwrap_or(&nothing), renamed.as_ref().or(new).unwrap_or(&nothing));
+        let updated = self.mapping.and_then(Mapping::updated_field);
+        let resolution = super::conflict::resolve(policy, legacy, new, updated);
         (resolution, resolution.words(policy))
     }
 }

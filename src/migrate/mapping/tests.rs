@@ -1,7 +1,7 @@
-use super::Mapping;
+use super::{Found, Mapping};
 use crate::{
     model::{Record, Value},
-    plan::{BlobPlan, DatasetPlan, SetPlan},
+    plan::{BlobPlan, DatasetPlan, FieldsPlan, LookupPlan, SetPlan},
 };
 use proptest::prelude::*;
 use serde_json::json;
@@ -18,6 +18,7 @@ fn dataset(map: &[(&str, &str)], drop: &[&str], back: Option<&[&str]>) -> Datase
         map: map.iter().map(|(k, v)| ((*k).to_string(), (*v).to_string())).collect(),
         drop: drop.iter().map(ToString::to_string).collect(),
         back: back.map(|fields| fields.iter().map(ToString::to_string).collect()),
+        fields: FieldsPlan::default(),
         blob: Some(BlobPlan {
             from: "media".into(),
             path: "file_path".into(),
@@ -45,7 +46,7 @@ fn computes_drops_and_carries() {
     .unwrap();
     let legacy = record(json!({"id": 7, "email": "A@B.C", "first": "Ada", "last": "L", "age": 35,
         "tags": {"b": [1, 2.5], "a": null}, "secret": "x", "on": true}));
-    let new = mapping.forward(&legacy).unwrap();
+    let new = mapping.forward(&legacy, &Found::new()).unwrap().unwrap();
     assert_eq!(
         new,
         record(json!({"id": 7, "email": "a@b.c", "name": "Ada L", "first": "Ada", "last": "L", "age": 36,
@@ -68,7 +69,7 @@ fn nulls_never_become_words() {
         ("email | replace('a', 'b')", json!(null)),
     ] {
         let mapping = Mapping::new(&dataset(&[("out", expression)], &[], None)).unwrap();
-        let new = mapping.forward(&record(json!({"id": 1, "email": null}))).unwrap();
+        let new = mapping.forward(&record(json!({"id": 1, "email": null})), &Found::new()).unwrap().unwrap();
         assert_eq!(new.get("out").unwrap().to_json(), expected, "{expression}");
     }
 }
@@ -77,14 +78,17 @@ fn nulls_never_become_words() {
 fn a_missing_field_is_named() {
     for expression in ["gone | lower", "gone", "id ~ gone", "gone + 1", "gone.deeper", "-gone", "gone | upper ~ 'x'"] {
         let mapping = Mapping::new(&dataset(&[("out", expression)], &[], None)).unwrap();
-        let fault = mapping.forward(&record(json!({"id": 1}))).unwrap_err();
+        let fault = mapping.forward(&record(json!({"id": 1})), &Found::new()).unwrap_err();
         assert!(fault.detail.contains("`out`") && fault.detail.contains("`gone`"), "{expression}: {}", fault.detail);
     }
     let mapping = Mapping::new(&dataset(&[("out", "gone | default('x')")], &[], None)).unwrap();
-    assert_eq!(mapping.forward(&record(json!({"id": 1}))).unwrap().get("out"), Some(&Value::Text("x".into())));
+    assert_eq!(
+        mapping.forward(&record(json!({"id": 1})), &Found::new()).unwrap().unwrap().get("out"),
+        Some(&Value::Text("x".into()))
+    );
     let fault = mapping.blob_key(&record(json!({"id": 1, "user_id": 2}))).unwrap_err();
     assert!(fault.detail.contains("`file_name`"), "{}", fault.detail);
-    assert!(mapping.forward(&record(json!({"id": null}))).is_err());
+    assert!(mapping.forward(&record(json!({"id": null})), &Found::new()).is_err());
 }
 
 #[test]
@@ -124,9 +128,9 @@ proptest! {
         let legacy = Record(fields.clone());
         let named: Vec<(String, String)> = fields.keys().filter(|f| *f != "id" && !is_word(f)).map(|f| (f.clone(), f.clone())).collect();
         let map: Vec<(&str, &str)> = named.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
-        prop_assert_eq!(&Mapping::new(&dataset(&map, &[], None)).unwrap().forward(&legacy).unwrap(), &legacy);
+        prop_assert_eq!(&Mapping::new(&dataset(&map, &[], None)).unwrap().forward(&legacy, &Found::new()).unwrap().unwrap(), &legacy);
         let straight = Mapping::new(&dataset(&[], &[], None)).unwrap();
-        prop_assert_eq!(&straight.back(&straight.forward(&legacy).unwrap()), &legacy);
+        prop_assert_eq!(&straight.back(&straight.forward(&legacy, &Found::new()).unwrap().unwrap()), &legacy);
     }
 }
 

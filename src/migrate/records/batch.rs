@@ -1,9 +1,13 @@
 //! Moves one batch of records: looks at what stands there, saves the intent, writes, saves what came out, reads back.
 
-use super::holds;
 use crate::{
     error::{Fault, FaultKind, Result},
-    migrate::{compare, lane::Lane},
+    migrate::{
+        compare::Kinds,
+        convert::{FILTERED, Mapped},
+        lane::{Lane, by_key},
+        undo,
+    },
     model::{BatchId, BatchProgress, BatchState, ItemState, Key, Record, Timestamp},
     ports::{BatchRow, ItemRow, WriteOutcome},
 };
@@ -32,11 +36,11 @@ pub(crate) struct Job {
     pub(crate) base: Option<BatchRow>,
 }
 
-/// A record on its way: what it becomes, or why it becomes nothing.
+/// A record on its way.
 struct Entry<'j> {
     key: String,
     record: &'j Record,
-    mapped: std::result::Result<Record, String>,
+    mapped: Mapped,
 }
 
 /// Moves batches of one lane.
@@ -89,7 +93,7 @@ impl<'a> Mover<'a> {
     /// # Errors
     /// The fault of the last attempt; `Cancelled`.
     pub(crate) async fn redo_batch(&self, job: Job) -> Result<()> {
-        let mut run = self.prepare(&job);
+        let mut run = self.prepare(&job).await?;
         loop {
             run.attempt += 1;
             self.lane.meter.batch(true, || self.progress(&run, BatchState::Running, &[], ""));
@@ -119,21 +123,21 @@ impl<'a> Mover<'a> {
     }
 
     /// Maps the records; of two with the same key the later one counts.
-    fn prepare<'j>(&self, job: &'j Job) -> Run<'j> {
+    async fn prepare<'j>(&self, job: &'j Job) -> Result<Run<'j>> {
         let mut entries: BTreeMap<String, Entry<'j>> = BTreeMap::new();
         let mut bytes = 0;
-        for (place, record) in job.records.iter().enumerate() {
+        let mapped = self.lane.mapped(&job.records).await?;
+        for (place, (record, mapped)) in job.records.iter().zip(mapped).enumerate() {
             let key = match self.lane.mapping.key(record) {
                 Some(key) => key.0,
                 None => format!("{NO_KEY}{}/{}", self.name(job.number), place + 1),
             };
-            let mapped = self.lane.mapping.forward(record).map_err(|fault| fault.detail);
-            if let Ok(mapped) = &mapped {
+            if let Ok(Some(mapped)) = &mapped {
                 bytes += mapped.to_json().to_string().len() as u64;
             }
             entries.insert(key.clone(), Entry { key, record, mapped });
         }
-        Run { job, entries: entries.into_values().collect(), bytes, started: Timestamp::now(), attempt: 0 }
+        Ok(Run { job, entries: entries.into_values().collect(), bytes, started: Timestamp::now(), attempt: 0 })
     }
 
     async fn attempt(&self, run: &Run<'_>) -> Result<Vec<ItemRow>> {
@@ -141,8 +145,10 @@ impl<'a> Mover<'a> {
         let keys: Vec<String> = run.entries.iter().map(|entry| entry.key.clone()).collect();
         let prior = lane.items_of(keys.clone()).await?;
         let standing = self.standing(&keys, &prior).await?;
-        let mut items: Vec<ItemRow> =
-            run.entries.iter().map(|entry| self.intent(run, entry, prior.get(&entry.key), &standing)).collect();
+        self.expel(run, &prior).await?;
+        let kinds = lane.kinds().await?;
+        let intent = |entry: &Entry<'_>| self.intent(run, entry, prior.get(&entry.key), &standing, kinds);
+        let mut items: Vec<ItemRow> = run.entries.iter().map(intent).collect();
         let intent = self.row(run, BatchState::Running, &items, "");
         lane.once("save a batch's intent", work.save(&intent, &items)).await?;
         turned(lane, items.iter().map(|item| (prior.get(&item.key).map(|row| row.state), item.state)));
@@ -163,6 +169,14 @@ impl<'a> Mover<'a> {
         Ok(items)
     }
 
+    /// Takes back what was copied of records that the filter leaves out by now.
+    async fn expel(&self, run: &Run<'_>, prior: &BTreeMap<String, ItemRow>) -> Result<()> {
+        let out = run.entries.iter().filter(|entry| matches!(entry.mapped, Ok(None)));
+        let written = out.filter_map(|entry| prior.get(&entry.key)).filter(|item| item.state != ItemState::Skipped);
+        let written: Vec<ItemRow> = written.cloned().collect();
+        undo::take_back_records(self.lane, &written).await.map(|_| ())
+    }
+
     /// What stands in the target under the keys that the run has not seen before: the images that undo restores.
     async fn standing(&self, keys: &[String], prior: &BTreeMap<String, ItemRow>) -> Result<BTreeMap<String, Record>> {
         let unseen: Vec<Key> = keys
@@ -175,7 +189,7 @@ impl<'a> Mover<'a> {
         }
         let new = &self.lane.new;
         let rows = self.lane.once("fetch what stands in the target", new.store.fetch(&new.set, &unseen)).await?;
-        Ok(crate::migrate::lane::by_key(rows, &new.set.key))
+        Ok(by_key(rows, &new.set.key))
     }
 
     fn intent(
@@ -184,6 +198,7 @@ impl<'a> Mover<'a> {
         entry: &Entry<'_>,
         prior: Option<&ItemRow>,
         standing: &BTreeMap<String, Record>,
+        kinds: &Kinds,
     ) -> ItemRow {
         if let Some(left_out) = prior.filter(|prior| prior.is_left_out()) {
             return left_out.clone();
@@ -194,7 +209,8 @@ impl<'a> Mover<'a> {
         };
         let attempts = prior.map_or(0, |prior| prior.attempts);
         let (state, digest, attempts, reason) = match &entry.mapped {
-            Ok(mapped) => (ItemState::Pending, Some(compare::digest(mapped)), attempts + 1, String::new()),
+            Ok(Some(mapped)) => (ItemState::Pending, Some(kinds.digest(mapped)), attempts + 1, String::new()),
+            Ok(None) => (ItemState::Skipped, None, attempts, FILTERED.to_owned()),
             Err(reason) => (ItemState::Failed, None, attempts, reason.clone()),
         };
         ItemRow {
@@ -220,7 +236,7 @@ impl<'a> Mover<'a> {
             .iter()
             .enumerate()
             .filter(|(place, _)| items[*place].state == ItemState::Pending)
-            .filter_map(|(place, entry)| Some((place, entry.mapped.as_ref().ok()?.clone())))
+            .filter_map(|(place, entry)| Some((place, entry.mapped.as_ref().ok()?.clone()?)))
             .collect();
         let (places, records): (Vec<usize>, Vec<Record>) = good.into_iter().unzip();
         let outcomes = write_isolating(self.lane, &self.lane.new, &records).await?;
@@ -247,15 +263,16 @@ impl<'a> Mover<'a> {
             return Ok(());
         }
         let rows = match lane.once("read a batch back", lane.new.store.fetch(&lane.new.set, &copied)).await {
-            Ok(rows) => crate::migrate::lane::by_key(rows, &lane.new.set.key),
+            Ok(rows) => by_key(rows, &lane.new.set.key),
             // The batch is written and in the ledger; a reader that stumbles is no reason to write it again.
             Err(fault) if fault.kind != FaultKind::Cancelled => return Ok(()),
             Err(fault) => return Err(fault),
         };
+        let kinds = lane.kinds().await?;
         let mut same = Vec::new();
         for (entry, item) in run.entries.iter().zip(items.iter_mut()) {
-            if let (ItemState::Copied, Ok(mapped)) = (item.state, &entry.mapped)
-                && holds(rows.get(&entry.key), mapped)
+            if let (ItemState::Copied, Ok(Some(mapped))) = (item.state, &entry.mapped)
+                && kinds.holds(rows.get(&entry.key), mapped)
             {
                 item.state = ItemState::Verified;
                 same.push(item.key.clone());

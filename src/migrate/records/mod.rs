@@ -13,13 +13,12 @@ mod repair;
 mod verify;
 
 pub use audit::{RecordAudit, audit, audited};
-pub(crate) use passes::GONE;
+pub(crate) use passes::{GONE, gone_before};
 pub use repair::{Repair, repair, retry_failed};
 pub(crate) use verify::{Standing, fingerprint};
 pub use verify::{verify, verify_live};
 
 use super::{
-    compare,
     lane::{Lane, Track, Which},
     pump::pump,
     undo,
@@ -184,11 +183,6 @@ pub(crate) fn too_many(lane: &Track<'_>, failed: u64, first: Option<&str>) -> Re
     let first = first.map(|first| format!("; first {first}")).unwrap_or_default();
     Err(Fault::new(FaultKind::Unmet, format!("move {}", lane.id))
         .detail(format!("{failed} failed, {limit} may{first}")))
-}
-
-/// Whether the target holds this record.
-pub(crate) fn holds(found: Option<&crate::model::Record>, wanted: &crate::model::Record) -> bool {
-    found.is_some_and(|found| compare::differing(wanted, found).is_empty())
 }
 
 #[cfg(test)]
