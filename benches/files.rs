@@ -5,11 +5,16 @@
 //! the rounds, and the ratio to s5cmd in the same run. `cutover` here lists the files from a table of records, keeps its
 //! ledger, hashes every byte and proves every object; `cutover + verify` compares all of it once more, object by object.
 //! It judges nothing and never fails for being slow. `-- small` and `-- large` run one of the sets.
+//!
+//! `-- listing [FILES [IN ONE FOLDER]]` measures what a lane of a million files costs: listing them into the ledger, going
+//! on after a kill, memory.
 
 #[path = "files/data.rs"]
 mod data;
 #[path = "files/lane.rs"]
 mod lane;
+#[path = "files/listing.rs"]
+mod listing;
 #[path = "files/peers.rs"]
 mod peers;
 #[path = "files/server.rs"]
@@ -26,6 +31,11 @@ fn main() {
     let argument = |at: usize| arguments.get(at).map(String::as_str);
     match argument(0) {
         Some("serve") => server::serve(argument(1).expect("a folder")),
+        Some("listing") => {
+            let number = |at: usize, otherwise| argument(at).map_or(otherwise, |text| text.parse().expect("a number"));
+            listing::measure(number(1, 1_000_000), number(2, 1000));
+        }
+        Some("list") => listing::list(argument(1).expect("a folder"), argument(2).expect("a kind of target")),
         Some("copy") => lane::copy(argument(1).expect("a folder"), argument(2) == Some("verify")),
         // `cargo test --benches` runs every bench once with this flag; there is nothing to test here.
         _ if arguments.iter().any(|argument| argument == "--test") => {}
@@ -42,10 +52,10 @@ fn compare(only: Option<&str>) {
         let server = server::Server::start(&world.buckets());
         world.write_plan(&server.endpoint);
         let mut used: Vec<(Peer, Vec<Used>)> = Peer::ALL.iter().map(|peer| (*peer, Vec::new())).collect();
-        for _ in 0..ROUNDS {
+        for round in 0..ROUNDS {
             // One after the other within a round, so that a change of the machine's mood hits all of them.
-            for (peer, runs) in &mut used {
-                world.empty_bucket();
+            for (number, (peer, runs)) in used.iter_mut().enumerate() {
+                world.empty_bucket(&set, round, number);
                 runs.push(peer.copy(&world, &server.endpoint));
                 world.assert_copied(&set);
             }

@@ -5,6 +5,8 @@
 
 #[path = "cli/files.rs"]
 mod files;
+#[path = "cli/records.rs"]
+mod records;
 
 use serde_json::Value;
 use std::{

@@ -92,6 +92,8 @@ fn s3(world: &World, secret: &str) -> aws_sdk_s3::Client {
         .region(Region::new("auto"))
         .credentials_provider(Credentials::new(&world.credentials.access_key, secret, None, None, "test"))
         .force_path_style(true)
+        // The SDK's own client would ask the environment's proxy for a server on this machine.
+        .http_client(aws_smithy_http_client::Builder::new().build_http())
         .build();
     aws_sdk_s3::Client::from_conf(config)
 }

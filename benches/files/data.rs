@@ -125,12 +125,18 @@ blob = {{ from = "media", path = "path", to = "r2", key = "copy/{{{{ path }}}}" 
         fs::write(self.path("cutover.toml"), plan).expect("room on the disk");
     }
 
-    /// Nothing was ever copied.
-    pub(crate) fn empty_bucket(&self) {
-        for folder in [self.buckets(), self.path("run")] {
+    /// Nothing was ever copied. Small files only go out of the way: a file system that has just lost thousands of them
+    /// is slow to make new ones, and the next tool would pay for that.
+    pub(crate) fn empty_bucket(&self, set: &Set, round: usize, peer: usize) {
+        let gone = self.path("gone");
+        for (folder, name) in [(self.buckets(), "buckets"), (self.path("run"), "run")] {
             if folder.exists() {
-                fs::remove_dir_all(&folder).expect("a folder that can be removed");
+                fs::create_dir_all(&gone).expect("a folder");
+                fs::rename(&folder, gone.join(format!("{name}-{round}-{peer}"))).expect("a folder that can be moved");
             }
+        }
+        if set.size > 1 << 20 && gone.exists() {
+            fs::remove_dir_all(&gone).expect("a folder that can be removed");
         }
         fs::create_dir_all(self.buckets().join(super::server::BUCKET)).expect("a folder");
     }

@@ -7,6 +7,7 @@ use cutover::{
     model::{RunId, StepId},
     plan, wiring,
 };
+use futures::future::BoxFuture;
 use std::{path::Path, sync::Arc};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -25,18 +26,25 @@ pub(crate) fn copy(folder: &str, verify: bool) {
         tokio::spawn(async move { while from.recv().await.is_some() {} });
         let cx = StepContext {
             ports: wiring::ports(&plan).expect("ports"),
-            plan: Arc::clone(&plan),
+            plan,
             work: ledger.work(&RunId::new("bench")),
             signals,
             report: Reporter::new(StepId::new("data_migration/files-content"), to),
             folder: run,
         };
-        let dataset = &plan.datasets[0];
-        files::copy(&cx, dataset).await.expect("all copied");
-        if verify {
-            let found = files::verify(&cx, dataset, VerifyLevel::Checksum).await.expect("compared");
-            assert!(found.is_same(), "{}", found.summary());
-        }
+        // In a task, as the engine runs its steps.
+        tokio::spawn(async move { moved(&cx, verify).await }).await.expect("a lane that ends");
         ledger.close().await;
     });
+}
+
+fn moved(cx: &StepContext, verify: bool) -> BoxFuture<'_, ()> {
+    Box::pin(async move {
+        let dataset = &cx.plan.datasets[0];
+        files::copy(cx, dataset).await.expect("all copied");
+        if verify {
+            let found = files::verify(cx, dataset, VerifyLevel::Checksum).await.expect("compared");
+            assert!(found.is_same(), "{}", found.summary());
+        }
+    })
 }

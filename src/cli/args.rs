@@ -1,4 +1,10 @@
-//! What can be typed.
+//! What can be typed: the commands and what each takes. `settings` is what all of them take, `values` reads single values.
+
+mod settings;
+mod values;
+
+pub(super) use settings::{Settings, Theme, When};
+pub(super) use values::Rate;
 
 use crate::{
     error::FaultKind,
@@ -7,8 +13,8 @@ use crate::{
     rehearsal::Overrides,
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use serde::de::DeserializeOwned;
 use std::path::PathBuf;
+use values::{bytes_per_s, change, kind, phase, requests_per_s, state, verdict, waiver, wrong};
 
 /// Runs a production cutover from a full-screen console, and can always go back.
 #[derive(Debug, Parser)]
@@ -23,73 +29,6 @@ pub(super) struct Cli {
 const EXIT_CODES: &str = "\
 Exit codes: 0 completed, 1 internal error, 2 usage or plan mistake, 3 failed or rolled back, 4 stopped by a person,\n\
 5 stuck and needs a person, 6 blocked before anything changed, 7 verification found differences.";
-
-/// What every command understands.
-#[derive(Debug, Clone, Args)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag on the command line")]
-pub(super) struct Settings {
-    /// The plan.
-    #[arg(long, global = true, value_name = "FILE", default_value = "cutover.toml")]
-    pub(super) plan: PathBuf,
-    /// Where ledgers are kept [default: this platform's data directory].
-    #[arg(long, global = true, value_name = "DIR", env = "CUTOVER_DATA_DIR")]
-    pub(super) data_dir: Option<PathBuf>,
-    /// No screen: one line per change. Also without a terminal, with TERM=dumb, and in CI.
-    #[arg(long, global = true)]
-    pub(super) headless: bool,
-    /// JSON instead of text; for a run: one event per line, the last is `run_finished`. Implies --headless.
-    #[arg(long, global = true)]
-    pub(super) json: bool,
-    /// Takes every gate whose checks all pass.
-    #[arg(long, global = true)]
-    pub(super) approve_all: bool,
-    /// Answers yes to what would be asked before a run begins.
-    #[arg(long, short = 'y', global = true)]
-    pub(super) yes: bool,
-    /// Log lines on standard error (in plain mode); `RUST_LOG` says which.
-    #[arg(long, short = 'v', global = true)]
-    pub(super) verbose: bool,
-    /// The console's colours.
-    #[arg(long, global = true, value_enum, default_value_t, help_heading = "Console")]
-    pub(super) theme: Theme,
-    /// Only ASCII signs.
-    #[arg(long, global = true, help_heading = "Console")]
-    pub(super) ascii: bool,
-    /// Colour at all; `NO_COLOR` is heeded.
-    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN", help_heading = "Console")]
-    pub(super) color: When,
-    /// Clicks and wheel (takes selecting text away from the terminal).
-    #[arg(long, global = true, help_heading = "Console")]
-    pub(super) mouse: bool,
-}
-
-/// A theme's name.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub(super) enum Theme {
-    /// What the terminal can show.
-    #[default]
-    Auto,
-    /// For dark backgrounds.
-    Dark,
-    /// For light backgrounds.
-    Light,
-    /// No colour.
-    Mono,
-    /// The sixteen colours of any terminal.
-    Ansi16,
-}
-
-/// When to use colour.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub(super) enum When {
-    /// Where the terminal can.
-    #[default]
-    Auto,
-    /// Even if it says it cannot.
-    Always,
-    /// Never.
-    Never,
-}
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -340,12 +279,33 @@ pub(super) enum DeadLettersVerb {
         #[arg(long)]
         lane: Option<String>,
     },
+    /// Decides about those of a lane that stood on the new side before the run (`on_conflict = "ask"`). No engine may be
+    /// running.
+    Decide {
+        /// Which lane.
+        #[arg(long)]
+        lane: String,
+        /// Whose record stands.
+        #[arg(long, value_enum)]
+        take: Side,
+        /// Only these keys; all that wait if none is said.
+        keys: Vec<String>,
+    },
     /// Moves those of a lane again. No engine may be running.
     Retry {
         /// Which lane.
         #[arg(long)]
         lane: String,
     },
+}
+
+/// Whose record stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Side {
+    /// The legacy side's: the new side's is overwritten, and a rollback restores it.
+    Legacy,
+    /// The new side's: it is kept as it is.
+    New,
 }
 
 /// How closely files are looked at.
@@ -357,10 +317,6 @@ pub(super) enum Level {
     /// Every byte is read back.
     Content,
 }
-
-/// So much a second; `None` for as much as possible.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Rate(pub(super) Option<u64>);
 
 /// How big a world, how it behaves, and where it is kept.
 #[derive(Debug, Args)]
@@ -417,79 +373,6 @@ impl From<Depth> for PauseDepth {
     }
 }
 
-fn phase(name: &str) -> Result<Phase, String> {
-    Phase::from_name(&name.replace('-', "_")).ok_or_else(|| {
-        let names: Vec<_> = Phase::ALL.into_iter().map(Phase::name).collect();
-        format!("the phases are {}", names.join(", "))
-    })
-}
-
-/// A value by the word it has in JSON.
-fn word<T: DeserializeOwned>(text: &str, what: &str) -> Result<T, String> {
-    serde_json::from_value(text.replace('-', "_").into()).map_err(|_| format!("no {what}"))
-}
-
-fn state(text: &str) -> Result<ItemState, String> {
-    word(text, "state: pending, copying, copied, verified, skipped, failed, conflicting or lost")
-}
-
-fn kind(text: &str) -> Result<FaultKind, String> {
-    word(text, "kind of error: `cutover files --state failed` shows those that there are")
-}
-
-fn verdict(text: &str) -> Result<ItemVerdict, String> {
-    word(text, "verdict: same, differs, moving, only_in_source, only_in_target or error")
-}
-
-fn wrong(text: &str) -> Result<ItemVerdict, String> {
-    match verdict(text)? {
-        ItemVerdict::Same | ItemVerdict::Error => Err("nothing to mend: those are the same, or not comparable".into()),
-        wrong => Ok(wrong),
-    }
-}
-
-fn change(text: &str) -> Result<i32, String> {
-    match text.parse() {
-        Ok(by) if by != 0 && text.starts_with(['+', '-']) => Ok(by),
-        _ => Err("write it as +4 or -4".into()),
-    }
-}
-
-fn requests_per_s(text: &str) -> Result<Rate, String> {
-    rate(text, text.parse().ok()).ok_or_else(|| "write it as 50, or as off".into())
-}
-
-fn bytes_per_s(text: &str) -> Result<Rate, String> {
-    const UNITS: [(&str, u64); 8] = [
-        ("", 1),
-        ("B", 1),
-        ("kB", 1000),
-        ("MB", 1_000_000),
-        ("GB", 1_000_000_000),
-        ("KiB", 1 << 10),
-        ("MiB", 1 << 20),
-        ("GiB", 1 << 30),
-    ];
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let factor = UNITS.iter().find(|(name, _)| *name == unit.trim()).map(|(_, factor)| *factor);
-    let bytes = number.parse::<u64>().ok().zip(factor).and_then(|(number, factor)| number.checked_mul(factor));
-    rate(text, bytes).ok_or_else(|| "write it as 10MiB, 500KiB or 10MB, or as off".into())
-}
-
-fn rate(text: &str, number: Option<u64>) -> Option<Rate> {
-    if text == "off" { Some(Rate(None)) } else { number.filter(|number| *number > 0).map(|number| Rate(Some(number))) }
-}
-
-fn waiver(text: &str) -> Result<Waiver, String> {
-    match text.split_once('=') {
-        Some((check, reason)) if !check.trim().is_empty() && !reason.trim().is_empty() => {
-            Ok(Waiver { check: check.trim().into(), reason: reason.trim().into() })
-        }
-        _ => Err("write it as CHECK=REASON".into()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -498,26 +381,6 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn amounts_are_read_and_nonsense_is_not() {
-        for (text, rate) in [
-            ("10MiB", Some(Some(10 << 20))),
-            ("500 KiB", Some(Some(500 << 10))),
-            ("2MB", Some(Some(2_000_000))),
-            ("77", Some(Some(77))),
-            ("off", Some(None)),
-            ("0", None),
-            ("10 miles", None),
-            ("-1", None),
-            ("99999999999GiB", None),
-        ] {
-            assert_eq!(bytes_per_s(text).ok(), rate.map(Rate), "{text}");
-        }
-        assert_eq!((change("+4"), change("-2")), (Ok(4), Ok(-2)));
-        assert!(change("4").is_err() && change("+0").is_err() && requests_per_s("many").is_err());
-        assert_eq!(verdict("only-in-source"), Ok(ItemVerdict::OnlyInSource));
     }
 
     #[test]

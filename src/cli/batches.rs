@@ -6,6 +6,7 @@ use super::{
     args::BatchesArgs,
     desk::{Desk, Front},
     files::{self, Table},
+    in_place::InPlace,
     print::{in_bytes, lines, out, word},
 };
 use crate::{
@@ -29,8 +30,6 @@ const PAGE: u32 = 500;
 const EVERY: Duration = Duration::from_millis(500);
 /// Batches under way that are followed, and ended ones that stay in sight.
 const FOLLOWED: (u32, usize) = (64, 8);
-/// States of a batch that somebody works on.
-const LIVE: [BatchState; 2] = [BatchState::Running, BatchState::Retrying];
 /// What is above a table.
 const HEAD: &str = "batch                    state       items    done  failed        bytes try  error";
 
@@ -63,7 +62,7 @@ impl Look {
 
     /// The batch as it stands; what an ended process left running is not running now.
     async fn progress(&self, row: BatchRow, running: bool) -> Result<BatchProgress, Trouble> {
-        let begun = LIVE.contains(&row.state) || row.state == BatchState::Failed;
+        let begun = row.state.is_live() || row.state == BatchState::Failed;
         let done = match row.state {
             BatchState::Done => row.items,
             _ if begun => {
@@ -72,7 +71,7 @@ impl Look {
             }
             _ => 0,
         };
-        let state = if LIVE.contains(&row.state) && !running { BatchState::Pending } else { row.state };
+        let state = if row.state.is_live() && !running { BatchState::Pending } else { row.state };
         Ok(BatchRow { state, ..row }.into_progress(done))
     }
 
@@ -183,8 +182,8 @@ impl Look {
 /// What is followed, and how it stood at the last look.
 struct Watch {
     front: Front,
-    /// Drawn in place, over so many lines.
-    drawn: Option<usize>,
+    /// Drawn in place, on a terminal.
+    place: Option<InPlace>,
     one: Option<BatchId>,
     lane: Option<LaneId>,
     known: BTreeMap<BatchId, (BatchProgress, Instant)>,
@@ -197,7 +196,7 @@ impl Watch {
         let in_place = desk.front == Front::Console && std::io::stdout().is_terminal();
         Self {
             front: desk.front,
-            drawn: in_place.then_some(0),
+            place: in_place.then(InPlace::new),
             one,
             lane,
             known: BTreeMap::new(),
@@ -212,8 +211,12 @@ impl Watch {
         if let Some(batch) = &self.one {
             return Ok(reads.work.batch_page(&one(batch)).await?);
         }
-        let live =
-            BatchQuery { lane: self.lane.clone(), states: LIVE.to_vec(), limit: FOLLOWED.0, ..BatchQuery::default() };
+        let live = BatchQuery {
+            lane: self.lane.clone(),
+            states: BatchState::LIVE.to_vec(),
+            limit: FOLLOWED.0,
+            ..BatchQuery::default()
+        };
         let mut rows = reads.work.batch_page(&live).await?;
         for batch in self.known.keys() {
             if !rows.iter().any(|row| row.batch == *batch) {
@@ -227,7 +230,7 @@ impl Watch {
     fn show(&mut self, now: Vec<BatchProgress>) -> bool {
         let mut text = String::new();
         for batch in now {
-            let live = LIVE.contains(&batch.state);
+            let live = batch.state.is_live();
             let changed = self.known.get(&batch.batch).is_none_or(|(known, _)| *known != batch);
             if changed {
                 self.measure(&batch);
@@ -235,7 +238,7 @@ impl Watch {
                     Front::Json => {
                         let _infallible = writeln!(text, "{}", self.as_json(&batch));
                     }
-                    _ if self.drawn.is_none() => {
+                    _ if self.place.is_none() => {
                         let now = Timestamp::now().strftime("%H:%M:%SZ");
                         let _infallible = writeln!(text, "{now} {}{}", line(&batch), self.rate(&batch.batch));
                     }
@@ -253,12 +256,9 @@ impl Watch {
                 }
             }
         }
-        if let Some(drawn) = self.drawn {
-            let (picture, count) = self.picture();
-            let back = if drawn > 0 { format!("\x1b[{drawn}A\x1b[J") } else { String::new() };
-            // A line that is wider than the terminal must not become two.
-            text = format!("{back}\x1b[?7l{picture}\x1b[?7h");
-            self.drawn = Some(count);
+        let picture = self.picture();
+        if let Some(place) = &mut self.place {
+            text = place.frame(&picture);
         }
         lines(&text)
     }
@@ -285,14 +285,13 @@ impl Watch {
         json!({ "at": Timestamp::now(), "batch": batch, "items_per_s": items, "bytes_per_s": bytes })
     }
 
-    /// All that is in sight, and how many lines that is.
-    fn picture(&self) -> (String, usize) {
+    /// All that is in sight.
+    fn picture(&self) -> Vec<String> {
         let live = self.known.values().map(|(batch, _)| batch);
         let rows: Vec<String> =
             self.ended.iter().chain(live).map(|batch| format!("{}{}", line(batch), self.rate(&batch.batch))).collect();
         let what = if rows.is_empty() { "nothing moves".to_owned() } else { HEAD.to_owned() };
-        let all: Vec<String> = std::iter::once(what).chain(rows).collect();
-        (all.iter().fold(String::new(), |text, line| text + line + "\n"), all.len())
+        std::iter::once(what).chain(rows).collect()
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! `args` is what can be typed, `desk` what all commands need, `print` the way out. `runs` begins and goes on with runs,
 //! `rehearse` does so in a world of its own, `headless` and `console` show them; `orders` reaches an engine in another
-//! process, `status` looks at runs, `plans` at plans, `batches` and `files` at what a ledger holds; `verify` compares both
+//! process, `status` looks at runs, `plans` at plans, `batches` and `files` at what a ledger holds, `in_place` where lines are drawn over; `verify` compares both
 //! sides, `parts` moves or takes back a part of a run. The top: may see everything; decides nothing about a run.
 
 mod args;
@@ -11,6 +11,7 @@ mod console;
 mod desk;
 mod files;
 mod headless;
+mod in_place;
 mod orders;
 mod parts;
 mod plans;

@@ -164,22 +164,26 @@ fn tell_survey(survey: &Survey) {
         }
         out(line);
         if let Some(files) = set.files.filter(|files| *files > 0) {
-            tell_files(set, files);
+            let bytes = set.file_bytes.map_or_else(|| "an unknown number of bytes".into(), in_bytes);
+            out(format!("    about {files} files with {bytes}, which takes {}", takes(set.seconds)));
+            tell_files(set.sizes.as_deref(), set.already, set.sample);
         }
     }
-    for FileSetSurvey { name, files, bytes, more } in &survey.file_sets {
+    for FileSetSurvey { name, files, bytes, more, sizes, already, sample, seconds } in &survey.file_sets {
         let least = if *more { "more than " } else { "" };
-        out(format!("  {name:<16} {least}{files} files with {least}{bytes} bytes"));
+        let bytes = in_bytes(*bytes);
+        out(format!("  {name:<16} {least}{files} files with {least}{bytes}, which takes {}", takes(*seconds)));
+        if *files > 0 {
+            tell_files(Some(sizes), *already, *sample);
+        }
     }
     out(format!("  the data takes {}", takes(survey.seconds)));
     survey.warnings.iter().for_each(|warning| out(format!("  warning: {}", clean(warning, 300))));
     survey.blockers.iter().for_each(|blocker| out(format!("  BLOCKER: {}", clean(blocker, 300))));
 }
 
-fn tell_files(set: &DatasetSurvey, files: u64) {
-    let bytes = set.file_bytes.map_or_else(|| "an unknown number of bytes".into(), in_bytes);
-    out(format!("    about {files} files with {bytes}, which takes {}", takes(set.seconds)));
-    if let Some(sizes) = &set.sizes {
+fn tell_files(sizes: Option<&[SizeClass]>, already: Option<u64>, sample: SampleSurvey) {
+    if let Some(sizes) = sizes {
         let class = |class: &SizeClass| match class.up_to {
             Some(0) => format!("empty {}", class.files),
             Some(up_to) => format!("up to {} {}", in_bytes(up_to), class.files),
@@ -187,9 +191,9 @@ fn tell_files(set: &DatasetSurvey, files: u64) {
         };
         out(format!("    by size: {}", sizes.iter().map(class).collect::<Vec<_>>().join(", ")));
     }
-    let already = set.already.map_or_else(|| "unknown how many".into(), |already| format!("about {already}"));
+    let already = already.map_or_else(|| "unknown how many".into(), |already| format!("about {already}"));
     out(format!("    {already} stand in the target already and are the same: those are skipped"));
-    let SampleSurvey { files, bytes, seconds, looked_up, looked_up_seconds } = set.sample;
+    let SampleSurvey { files, bytes, seconds, looked_up, looked_up_seconds } = sample;
     out(format!(
         "    measured: {files} files with {} read in {seconds:.1} s, {looked_up} keys looked up in \
          {looked_up_seconds:.1} s; nothing was written",

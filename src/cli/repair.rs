@@ -3,7 +3,7 @@
 
 use super::{
     Trouble,
-    args::{DeadLettersArgs, DeadLettersVerb, RepairArgs},
+    args::{DeadLettersArgs, DeadLettersVerb, RepairArgs, Side},
     desk::{Desk, Front},
     files::{each_page, lanes},
     parts::{self, Beside},
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     event::EventKind,
-    migrate::records::{self, Repair},
+    migrate::records::{self, Repair, Take},
     model::{ItemState, LaneId, LaneKind, text::clean},
     plan::DatasetPlan,
     ports::{ItemQuery, ItemRow, ItemVerdict},
@@ -118,9 +118,9 @@ fn of_records<'p>(bench: &Bench, datasets: &'p [DatasetPlan], lane: &str) -> Res
 
 /// `cutover deadletters`.
 pub(super) async fn dead_letters(desk: &Desk, asked: &DeadLettersArgs) -> Result<u8, Trouble> {
-    if let Some(DeadLettersVerb::Retry { lane }) = &asked.verb {
-        let mut bench = parts::alone(desk, &format!("cutover deadletters retry --lane {lane}")).await?;
-        let done = retry_in(desk, &mut bench, lane).await;
+    if let Some(DeadLettersVerb::Retry { lane } | DeadLettersVerb::Decide { lane, .. }) = &asked.verb {
+        let mut bench = parts::alone(desk, &format!("cutover deadletters --lane {lane}")).await?;
+        let done = move_in(desk, &mut bench, lane, asked).await;
         bench.close().await;
         return done;
     }
@@ -130,11 +130,20 @@ pub(super) async fn dead_letters(desk: &Desk, asked: &DeadLettersArgs) -> Result
     told
 }
 
-async fn retry_in(desk: &Desk, bench: &mut Bench, lane: &str) -> Result<u8, Trouble> {
+async fn move_in(desk: &Desk, bench: &mut Bench, lane: &str, asked: &DeadLettersArgs) -> Result<u8, Trouble> {
     let plan = Arc::clone(&bench.cx.plan);
     let dataset = of_records(bench, &plan.datasets, lane)?;
-    let what = "dead letters".to_owned();
-    let done = mend(desk, bench, dataset, what, async |cx| records::retry_failed(cx, dataset).await).await?;
+    let done = if let Some(DeadLettersVerb::Decide { take, keys, .. }) = &asked.verb {
+        let (take, whose) = match take {
+            Side::Legacy => (Take::Source, "legacy"),
+            Side::New => (Take::Target, "new"),
+        };
+        let what = format!("records that stood there before, decided for the {whose} side,");
+        mend(desk, bench, dataset, what, async |cx| records::decide(cx, dataset, keys, take).await).await?
+    } else {
+        let what = "dead letters".to_owned();
+        mend(desk, bench, dataset, what, async |cx| records::retry_failed(cx, dataset).await).await?
+    };
     Ok(if done.left > 0 { LEFT } else { 0 })
 }
 
@@ -145,7 +154,7 @@ async fn tell(desk: &Desk, reads: &Reads, asked: &DeadLettersArgs) -> Result<u8,
         Some(DeadLettersVerb::Export { lane }) => (lane.as_deref(), None),
         _ => (asked.lane.as_deref(), None),
     };
-    let whole = !matches!(asked.verb, None | Some(DeadLettersVerb::Retry { .. }));
+    let whole = asked.verb.is_some();
     let mut count = 0_u64;
     for (lane, kind) in lanes(desk, reads, wanted).await? {
         if kind != LaneKind::Records {

@@ -169,7 +169,9 @@ pub fn decide(view: &RunView, policy: &Policy, flight: Option<&Flight>, input: &
     }
 }
 
-/// The lane's sums come from the ledger, unless the lane is under way and counts by itself.
+/// The lane's sums come from the ledger, unless the lane is under way and counts by itself ([`Signals::by_hand`] tells it).
+///
+/// [`Signals::by_hand`]: super::Signals::by_hand
 fn files_changed(view: &RunView, id: CommandId, changed: &FilesChanged) -> Vec<Effect> {
     let mut effects: Vec<Effect> = changed.events.iter().cloned().map(Effect::Emit).collect();
     let lane = view.lanes.iter().find(|lane| lane.lane == changed.lane);
@@ -204,7 +206,10 @@ fn landed(
         }
         (Flight::LegacyValidation, _) if cancelled => Vec::new(),
         (Flight::Step(step), Ok(done)) => {
-            emit(EventKind::StepDone { step: step.clone(), summary: done.summary.clone(), checks: done.checks.clone() })
+            let (step, summary, checks) = (step.clone(), done.summary.clone(), done.checks.clone());
+            // What it failed of before is mended: it must not keep a gate closed.
+            let mended = clear(view, step.as_str());
+            emit(EventKind::StepDone { step, summary, checks }).into_iter().chain(mended).collect()
         }
         (Flight::Step(step), Err(fault)) => step_failed(view, policy, step, fault, now),
         (Flight::Undo(step), Ok(done)) => {
@@ -238,7 +243,7 @@ fn step_failed(view: &RunView, policy: &Policy, step: &StepId, fault: &Fault, no
     let checks = Unmet::checks(fault);
     let mut effects = vec![
         Effect::Emit(EventKind::StepFailed { step: step.clone(), fault: kind, error, remedy, checks }),
-        raise(view, Severity::Critical, step.as_str(), format!("{step} failed: {}", fault.chain())),
+        raise(view, Severity::Critical, step.as_str(), format!("failed: {}", fault.chain())),
     ];
     if policy.rollback_on_failure && view.committed.is_none() && !view.undo.is_empty() {
         effects.extend(open_veto(view, policy, "step failed", &reason, now));
@@ -260,6 +265,12 @@ fn raise(view: &RunView, severity: Severity, source: &str, text: String) -> Effe
     Effect::Emit(EventKind::AlertRaised { id, severity, source: source.to_owned(), text })
 }
 
+/// Clears the open alerts of this source.
+fn clear(view: &RunView, source: &str) -> Vec<Effect> {
+    let open = view.alerts.iter().filter(|alert| alert.source == source && alert.cleared.is_none());
+    open.map(|alert| Effect::Emit(EventKind::AlertCleared { id: alert.id })).collect()
+}
+
 fn evidence(view: &RunView, policy: &Policy, phase: Phase, checks: &[Check], now: Timestamp) -> Vec<Effect> {
     if view.gate.as_ref().is_none_or(|gate| gate.phase != phase) {
         return Vec::new();
@@ -279,19 +290,16 @@ fn truth(view: &RunView, fact: &Fact) -> EventKind {
 }
 
 fn found(view: &RunView, policy: &Policy, finding: &Finding, now: Timestamp) -> Vec<Effect> {
-    let open = |source: &str| view.alerts.iter().rev().find(|alert| alert.source == source && alert.cleared.is_none());
-    let clear = |source: &str| {
-        open(source).map(|alert| Effect::Emit(EventKind::AlertCleared { id: alert.id })).into_iter().collect()
-    };
+    let open = |source: &str| view.alerts.iter().any(|alert| alert.source == source && alert.cleared.is_none());
     match finding {
         Finding::Metric { metric, point } => emit(EventKind::MetricMeasured { metric: metric.clone(), point: *point }),
         Finding::Rule(state) => emit(EventKind::RuleEvaluated { state: state.clone() }),
-        Finding::ProbeFailed { probe, .. } if open(&format!("probe {probe}")).is_some() => Vec::new(),
+        Finding::ProbeFailed { probe, .. } if open(&format!("probe {probe}")) => Vec::new(),
         Finding::ProbeFailed { probe, fault } => {
             vec![raise(view, Severity::Warning, &format!("probe {probe}"), format!("cannot measure {probe}: {fault}"))]
         }
-        Finding::ProbeRecovered { probe } => clear(&format!("probe {probe}")),
-        Finding::Cleared { rule } => clear(rule),
+        Finding::ProbeRecovered { probe } => clear(view, &format!("probe {probe}")),
+        Finding::Cleared { rule } => clear(view, rule),
         Finding::Breached { rule, severity, action, reason } => {
             let mut effects = vec![raise(view, *severity, rule, reason.clone())];
             match action {

@@ -329,16 +329,16 @@ impl Dispatcher {
             Effect::Concurrency(lane, by) => self.gate.tune(lane, |tuning| tuning.by += by),
             Effect::Limit(lane, limits) => self.gate.tune(lane, |tuning| tuning.limits = Some(limits)),
             Effect::RetryFiles(id, lane, batch) => {
-                let (work, inbox) = (self.cx.work.clone(), self.wires.inbox_in.clone());
+                let (work, hands, inbox) = (self.cx.work.clone(), self.gate.hands(), self.wires.inbox_in.clone());
                 tokio::spawn(async move {
-                    let changed = files::retry(work.as_ref(), &lane, &batch).await;
+                    let changed = files::retry(work.as_ref(), &hands, &lane, &batch).await;
                     inbox.tell(Input::FilesChanged(id, changed)).await;
                 });
             }
             Effect::ExcludeFile(id, exclusion) => {
-                let (work, inbox) = (self.cx.work.clone(), self.wires.inbox_in.clone());
+                let (work, hands, inbox) = (self.cx.work.clone(), self.gate.hands(), self.wires.inbox_in.clone());
                 tokio::spawn(async move {
-                    let changed = files::exclude(work.as_ref(), exclusion).await;
+                    let changed = files::exclude(work.as_ref(), &hands, exclusion).await;
                     inbox.tell(Input::FilesChanged(id, changed)).await;
                 });
             }

@@ -3,7 +3,10 @@
 //! Only items are touched that the work under way leaves alone: those that have ended, and, while nothing moves, those
 //! that wait. Must never enter: a bucket, the run's state.
 
-use super::decide::Exclusion;
+use super::{
+    decide::Exclusion,
+    step::{ByHand, Hands},
+};
 use crate::{
     error::{Fault, FaultKind, Result},
     event::EventKind,
@@ -38,7 +41,7 @@ impl FilesChanged {
 ///
 /// # Errors
 /// `Illegal` if there is no such batch, it is under way, or nothing in it can be tried again; what the ledger says.
-pub(super) async fn retry(work: &dyn Work, lane: &LaneId, batch: &BatchId) -> Result<FilesChanged> {
+pub(crate) async fn retry(work: &dyn Work, hands: &Hands, lane: &LaneId, batch: &BatchId) -> Result<FilesChanged> {
     let illegal = |why: &str| Fault::new(FaultKind::Illegal, format!("open {batch} again")).detail(why);
     let row = find(work, lane, batch).await?.ok_or_else(|| illegal("the ledger has no such batch"))?;
     if !matches!(row.state, BatchState::Done | BatchState::Failed) {
@@ -53,13 +56,16 @@ pub(super) async fn retry(work: &dyn Work, lane: &LaneId, batch: &BatchId) -> Re
             "its failed files have flawed records: mend those, then retry the step"
         }));
     }
+    let mut turned = Vec::new();
     for item in &mut failed {
+        let (from, error) = (item.state, item.error.take());
+        turned.push(ByHand { from, error, to: ItemState::Pending, count: 1 });
         item.state = ItemState::Pending;
-        item.error = None;
     }
     let left = flawed.len() as u64;
     let row = BatchRow { state: BatchState::Pending, finished: None, failed: left, error: String::new(), ..row };
     work.save(&row, &failed).await?;
+    hands.turned(lane, &turned);
     let opened = failed.len() as u64;
     FilesChanged::new(work, lane, vec![EventKind::BatchMoved { progress: progress(row, opened) }]).await
 }
@@ -68,7 +74,7 @@ pub(super) async fn retry(work: &dyn Work, lane: &LaneId, batch: &BatchId) -> Re
 ///
 /// # Errors
 /// `Illegal` if there is no such file or it is neither; what the ledger says.
-pub(super) async fn exclude(work: &dyn Work, exclusion: Exclusion) -> Result<FilesChanged> {
+pub(crate) async fn exclude(work: &dyn Work, hands: &Hands, exclusion: Exclusion) -> Result<FilesChanged> {
     let Exclusion { lane, key, by, reason, still } = exclusion;
     let illegal = |why: &str| Fault::new(FaultKind::Illegal, format!("leave {key} out")).detail(why);
     let query = ItemQuery { lane: Some(lane.clone()), keys: vec![key.clone()], limit: 1, ..ItemQuery::default() };
@@ -85,6 +91,8 @@ pub(super) async fn exclude(work: &dyn Work, exclusion: Exclusion) -> Result<Fil
     }
     let why = ItemRow::left_out_by(&by.name, reason.trim());
     work.mark(&lane, std::slice::from_ref(&key), ItemState::Skipped, &why).await?;
+    let error = item.error.filter(|_| item.state == ItemState::Failed);
+    hands.turned(&lane, &[ByHand { from: item.state, error, to: ItemState::Skipped, count: 1 }]);
     let mut events = vec![EventKind::FileExcluded { lane: lane.clone(), key, by, reason }];
     let ended = |row: &BatchRow| matches!(row.state, BatchState::Done | BatchState::Failed);
     if item.state == ItemState::Failed
@@ -145,8 +153,9 @@ fn progress(row: BatchRow, opened: u64) -> BatchProgress {
 
 #[cfg(test)]
 mod tests {
-    use super::{Exclusion, exclude, retry};
+    use super::{Exclusion, Hands, exclude, retry};
     use crate::{
+        engine::Signals,
         error::FaultKind,
         event::EventKind,
         model::{Actor, BatchId, BatchState, ItemState, LaneId, LaneKind, Via},
@@ -156,9 +165,14 @@ mod tests {
         },
     };
     use std::sync::Arc;
+    use tokio_util::sync::CancellationToken;
 
     fn lane() -> LaneId {
         LaneId::new("files-content")
+    }
+
+    fn hands() -> Hands {
+        Signals::new(CancellationToken::new()).1.hands()
     }
 
     fn item(key: &str, state: ItemState) -> ItemRow {
@@ -211,7 +225,7 @@ mod tests {
     #[tokio::test]
     async fn a_retry_opens_what_failed_and_leaves_what_is_flawed() {
         let work = ledger(BatchState::Done).await;
-        let changed = retry(work.as_ref(), &lane(), &BatchId::new("files-content-0002")).await.unwrap();
+        let changed = retry(work.as_ref(), &hands(), &lane(), &BatchId::new("files-content-0002")).await.unwrap();
         let all = work.all(&lane());
         assert_eq!((all["bad"].state, all["bad"].error), (ItemState::Pending, None));
         assert_eq!(all["flawed"].state, ItemState::Failed);
@@ -226,14 +240,14 @@ mod tests {
     async fn a_batch_under_way_or_without_failures_is_not_opened() {
         for state in [BatchState::Pending, BatchState::Running, BatchState::Retrying] {
             let work = ledger(state).await;
-            let fault = retry(work.as_ref(), &lane(), &BatchId::new("files-content-0002")).await.unwrap_err();
+            let fault = retry(work.as_ref(), &hands(), &lane(), &BatchId::new("files-content-0002")).await.unwrap_err();
             assert_eq!(fault.kind, FaultKind::Illegal);
         }
         let work = ledger(BatchState::Done).await;
         work.mark(&lane(), &["bad".into()], ItemState::Verified, "").await.unwrap();
-        let fault = retry(work.as_ref(), &lane(), &BatchId::new("files-content-0002")).await.unwrap_err();
+        let fault = retry(work.as_ref(), &hands(), &lane(), &BatchId::new("files-content-0002")).await.unwrap_err();
         assert!(fault.chain().contains("flawed records"), "{}", fault.chain());
-        let fault = retry(work.as_ref(), &lane(), &BatchId::new("files-content-0001")).await.unwrap_err();
+        let fault = retry(work.as_ref(), &hands(), &lane(), &BatchId::new("files-content-0001")).await.unwrap_err();
         assert!(fault.chain().contains("no such batch"), "{}", fault.chain());
     }
 
@@ -248,7 +262,7 @@ mod tests {
             reason: "legal hold".into(),
             still,
         };
-        let changed = exclude(work.as_ref(), order("bad", false)).await.unwrap();
+        let changed = exclude(work.as_ref(), &hands(), order("bad", false)).await.unwrap();
         let all = work.all(&lane());
         assert_eq!(all["bad"].reason, "left out by ada: legal hold");
         assert!(all["bad"].is_left_out());
@@ -258,9 +272,9 @@ mod tests {
         assert_eq!((key.as_str(), progress.failed), ("bad", 1));
         assert_eq!(changed.errors, [(FaultKind::Mismatch, 1)]);
         for (key, still) in [("waits", false), ("good", true), ("bad", true), ("unknown", true)] {
-            let fault = exclude(work.as_ref(), order(key, still)).await.unwrap_err();
+            let fault = exclude(work.as_ref(), &hands(), order(key, still)).await.unwrap_err();
             assert_eq!(fault.kind, FaultKind::Illegal, "{key}");
         }
-        exclude(work.as_ref(), order("waits", true)).await.unwrap();
+        exclude(work.as_ref(), &hands(), order("waits", true)).await.unwrap();
     }
 }

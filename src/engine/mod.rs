@@ -8,7 +8,7 @@
 pub mod decide;
 mod dispatcher;
 mod executor;
-mod files;
+pub(crate) mod files;
 pub mod fold;
 pub mod gate;
 pub mod handle;
@@ -23,4 +23,4 @@ pub mod view;
 pub use handle::{Handle, Receipt};
 pub use script::{PhaseScript, Script, Surroundings};
 pub use start::{Engine, Parts, Start, recall, start};
-pub use step::{Checked, PauseGate, Reporter, Signals, Step, StepContext, StepDone, Tuning, Unmet};
+pub use step::{ByHand, Checked, PauseGate, Reporter, Signals, Step, StepContext, StepDone, Tuning, Unmet};

@@ -3,7 +3,7 @@
 use crate::{
     error::{Fault, FaultKind, Result},
     event::{EventKind, UndoNote},
-    model::{BatchProgress, Check, LaneId, LaneProgress, Limits, PauseDepth, StepId, Verdict},
+    model::{BatchProgress, Check, ItemState, LaneId, LaneProgress, Limits, PauseDepth, StepId, Verdict},
     plan::Plan,
     ports::{Ports, Work},
 };
@@ -141,6 +141,43 @@ pub struct Signals {
     pause: watch::Receiver<Option<PauseDepth>>,
     drained: mpsc::Sender<()>,
     tuning: watch::Receiver<Arc<BTreeMap<LaneId, Tuning>>>,
+    hands: watch::Receiver<Turns>,
+}
+
+/// What people turned, by lane, since the engine started.
+type Turns = Arc<BTreeMap<LaneId, Vec<ByHand>>>;
+
+/// Files that people turned from one state into another beside the lane's own work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ByHand {
+    /// From this state.
+    pub from: ItemState,
+    /// With this kind of error, if they had failed.
+    pub error: Option<FaultKind>,
+    /// Into this one.
+    pub to: ItemState,
+    /// How many.
+    pub count: u64,
+}
+
+/// Tells a lane under way what people turn beside it, right after the ledger has it.
+#[derive(Clone)]
+pub(crate) struct Hands(watch::Sender<Turns>);
+
+impl Hands {
+    /// Adds to what was turned before.
+    pub(crate) fn turned(&self, lane: &LaneId, turned: &[ByHand]) {
+        self.0.send_modify(|lanes| {
+            let sums = Arc::make_mut(lanes).entry(lane.clone()).or_default();
+            for one in turned {
+                let same = |sum: &&mut ByHand| (sum.from, sum.error, sum.to) == (one.from, one.error, one.to);
+                match sums.iter_mut().find(same) {
+                    Some(sum) => sum.count += one.count,
+                    None => sums.push(*one),
+                }
+            }
+        });
+    }
 }
 
 /// What people changed of a lane while it ran.
@@ -159,12 +196,18 @@ pub struct PauseGate {
     /// A message for each time the step under way has drained and waits.
     pub drained: mpsc::Receiver<()>,
     tuning: watch::Sender<Arc<BTreeMap<LaneId, Tuning>>>,
+    hands: Hands,
 }
 
 impl PauseGate {
     /// Changes what a lane may do from now on.
     pub fn tune(&self, lane: LaneId, change: impl FnOnce(&mut Tuning)) {
         self.tuning.send_modify(|lanes| change(Arc::make_mut(lanes).entry(lane).or_default()));
+    }
+
+    /// For whoever turns files beside the flight.
+    pub(crate) fn hands(&self) -> Hands {
+        self.hands.clone()
     }
 }
 
@@ -176,8 +219,9 @@ impl Signals {
         // One message is enough: it says "drained", not how often.
         let (drained, drained_out) = mpsc::channel(1);
         let (tuning_in, tuning) = watch::channel(Arc::default());
-        let gate = PauseGate { pause: pause_in, drained: drained_out, tuning: tuning_in };
-        (Self { stop, pause, drained, tuning }, gate)
+        let (hands_in, hands) = watch::channel(Turns::default());
+        let gate = PauseGate { pause: pause_in, drained: drained_out, tuning: tuning_in, hands: Hands(hands_in) };
+        (Self { stop, pause, drained, tuning, hands }, gate)
     }
 
     /// True while work that can be held back between batches should not begin anything new.
@@ -253,6 +297,12 @@ impl Signals {
     pub fn concurrency(&self, lane: &LaneId, planned: u32) -> usize {
         let by = self.tuning(lane).by;
         usize::try_from(planned.saturating_add_signed(by).clamp(1, 64)).unwrap_or(1)
+    }
+
+    /// What people turned in this lane since the engine started: sums that only grow.
+    #[must_use]
+    pub fn by_hand(&self, lane: &LaneId) -> Vec<ByHand> {
+        self.hands.borrow().get(lane).cloned().unwrap_or_default()
     }
 
     /// What people changed of this lane.

@@ -44,6 +44,11 @@ pub const FILE: &str = "ledger.db";
 
 /// Connections that read.
 const READERS: u32 = 3;
+/// What the connection that writes keeps in memory, in KiB (SQLite counts those below zero).
+const CACHE: &str = "-8192";
+/// Pages of 4 KiB in the write-ahead log before they are folded into the file. A page that is written again and again, as
+/// those of an index are, is folded once.
+const LOG: &str = "4000";
 /// How long a connection waits for another process's transaction.
 const BUSY: Duration = Duration::from_secs(5);
 
@@ -83,8 +88,9 @@ impl Ledger {
             .busy_timeout(BUSY)
             .statement_cache_capacity(64)
             .disable_statement_logging();
+        let writing = options.clone().pragma("cache_size", CACHE).pragma("wal_autocheckpoint", LOG);
         let mut connection: SqliteConnection =
-            options.connect().await.map_err(|error| broken(&path, "open", &error))?;
+            writing.connect().await.map_err(|error| broken(&path, "open", &error))?;
         MIGRATIONS.run(&mut connection).await.map_err(|error| fault::migration(&path, error))?;
         if let Some(pages) = max_pages {
             let pragma = format!("PRAGMA max_page_count = {pages}");

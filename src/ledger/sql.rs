@@ -87,20 +87,25 @@ const fn tables(kind: LaneKind) -> (&'static str, &'static str) {
     }
 }
 
-/// Writes batches, all of one kind, and their items.
+/// Writes batches, all of one kind, their items, and notes.
 pub(super) async fn save(
     connection: &mut SqliteConnection,
     run: &RunId,
     batches: &[BatchRow],
     items: &[ItemRow],
+    notes: &[(String, String)],
 ) -> Sql {
-    let Some(kind) = batches.first().map(|batch| batch.kind) else { return Ok(()) };
-    let (table, _) = tables(kind);
-    for chunk in batches.chunks(STATEMENT_ROWS) {
-        save_batches(connection, run, table, chunk).await?;
+    if let Some(kind) = batches.first().map(|batch| batch.kind) {
+        let (table, _) = tables(kind);
+        for chunk in batches.chunks(STATEMENT_ROWS) {
+            save_batches(connection, run, table, chunk).await?;
+        }
+        for chunk in items.chunks(STATEMENT_ROWS) {
+            save_items(connection, run, kind, chunk).await?;
+        }
     }
-    for chunk in items.chunks(STATEMENT_ROWS) {
-        save_items(connection, run, kind, chunk).await?;
+    for (name, value) in notes {
+        note(connection, run, name, value).await?;
     }
     Ok(())
 }

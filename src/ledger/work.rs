@@ -19,6 +19,9 @@ use async_trait::async_trait;
 use serde::de::DeserializeOwned;
 use sqlx::{QueryBuilder, Sqlite, sqlite::SqliteRow};
 
+/// Items that are rather sorted than found in order.
+const FEW: i64 = 2000;
+
 /// The port to the work tables of one run.
 pub(super) struct SqliteWork {
     ledger: Ledger,
@@ -42,6 +45,23 @@ impl SqliteWork {
             .await
             .map_err(|error| broken(&self.ledger.path, "read", &error))?;
         rows.iter().map(|row| read(row).map_err(|why| fault(&self.ledger.path, "read", why))).collect()
+    }
+
+    async fn put(
+        &self,
+        batches: &[BatchRow],
+        items: &[ItemRow],
+        notes: &[(&str, &serde_json::Value)],
+        durable: bool,
+    ) -> Result<()> {
+        let op = Op::Save {
+            run: self.run.clone(),
+            batches: batches.to_vec(),
+            items: items.to_vec(),
+            notes: notes.iter().map(|(name, value)| ((*name).to_owned(), value.to_string())).collect(),
+            durable,
+        };
+        self.ledger.writer.write(op).await
     }
 
     async fn write(&self, op: FileOp) -> Result<()> {
@@ -76,10 +96,14 @@ impl SqliteWork {
         self.read(sql, |row| Ok((unword(rows::get(row, "word")?)?, count(rows::get(row, "sum")?)?))).await
     }
 
-    /// The sums by state of the items that a condition chooses.
-    async fn tally_of(&self, column: &str, value: String) -> Result<Tally> {
-        let mut sql = self.select("SELECT state, count(*), sum(bytes) FROM all_items");
-        sql.push(" AND ").push(column).push(" = ").push_bind(value).push(" GROUP BY state");
+    /// The sums by state of the items that a condition chooses. Of each table by itself, so that an index can tell them.
+    async fn tally_of(&self, column: &str, value: &str) -> Result<Tally> {
+        let mut sql = QueryBuilder::new("");
+        for (before, table) in [("", "record_items"), (" UNION ALL ", "file_migration_records")] {
+            sql.push(before).push("SELECT state, count(*), sum(bytes) FROM ").push(table).push(" WHERE run = ");
+            sql.push_bind(self.run.as_str().to_owned()).push(" AND ").push(column).push(" = ");
+            sql.push_bind(value.to_owned()).push(" GROUP BY state");
+        }
         let sums: Vec<(String, i64, i64)> = sql
             .build_query_as()
             .fetch_all(&self.ledger.readers)
@@ -95,6 +119,23 @@ impl SqliteWork {
             }
         }
         Ok(tally)
+    }
+
+    /// Whether the items of a lane in the states of a query are few, whatever else it asks for.
+    async fn are_few(&self, query: &ItemQuery) -> Result<bool> {
+        let (Some(lane), None) = (&query.lane, &query.batch) else { return Ok(false) };
+        if query.states.is_empty() || !query.keys.is_empty() {
+            return Ok(false);
+        }
+        let mut sql = self.of_lane("SELECT count(*) FROM (SELECT 1 FROM all_items", lane, None);
+        within(&mut sql, "state", query.states.iter().map(rows::word));
+        sql.push(" LIMIT ").push_bind(FEW).push(")");
+        let count: i64 = sql
+            .build_query_scalar()
+            .fetch_one(&self.ledger.readers)
+            .await
+            .map_err(|error| broken(&self.ledger.path, "read", &error))?;
+        Ok(count < FEW)
     }
 
     /// A query that is told the run.
@@ -135,22 +176,16 @@ impl Work for SqliteWork {
     }
 
     async fn save(&self, batch: &BatchRow, items: &[ItemRow]) -> Result<()> {
-        self.enlist(std::slice::from_ref(batch), items, None).await
+        self.put(std::slice::from_ref(batch), items, &[], true).await
     }
 
     async fn enlist(
         &self,
         batches: &[BatchRow],
         items: &[ItemRow],
-        note: Option<(&str, &serde_json::Value)>,
+        notes: &[(&str, &serde_json::Value)],
     ) -> Result<()> {
-        let op = Op::Save {
-            run: self.run.clone(),
-            batches: batches.to_vec(),
-            items: items.to_vec(),
-            note: note.map(|(name, value)| (name.to_owned(), value.to_string())),
-        };
-        self.ledger.writer.write(op).await
+        self.put(batches, items, notes, false).await
     }
 
     async fn lanes(&self) -> Result<Vec<(LaneId, LaneKind)>> {
@@ -171,6 +206,19 @@ impl Work for SqliteWork {
         self.read(sql, rows::batch).await
     }
 
+    async fn last_number(&self, lane: &LaneId) -> Result<u64> {
+        // Of each table by itself: then its index knows without a look at any row.
+        let last = "SELECT max((SELECT coalesce(max(number), 0) FROM record_batches WHERE run = $1 AND lane = $2), \
+                    (SELECT coalesce(max(number), 0) FROM file_migration_batches WHERE run = $1 AND lane = $2))";
+        let number: i64 = sqlx::query_scalar(last)
+            .bind(self.run.as_str())
+            .bind(lane.as_str())
+            .fetch_one(&self.ledger.readers)
+            .await
+            .map_err(|error| broken(&self.ledger.path, "read", &error))?;
+        count(number).map_err(|why| fault(&self.ledger.path, "read", why))
+    }
+
     async fn batch_page(&self, query: &BatchQuery) -> Result<Vec<BatchRow>> {
         let mut sql = self.select("SELECT * FROM all_batches");
         if let Some(lane) = &query.lane {
@@ -183,14 +231,20 @@ impl Work for SqliteWork {
             within(&mut sql, "state", query.states.iter().map(rows::word));
         }
         sql.push(" AND number > ").push_bind(rows::int(query.after));
-        sql.push(" ORDER BY lane, number LIMIT ").push_bind(query.limit);
+        // Few batches are under way at a time, however many there are: found by their state, and then sorted. The signs keep
+        // the order from being read off an index, which would be one over all of them.
+        let few = !query.states.is_empty() && query.states.iter().all(|state| state.is_live());
+        let order = if few { " ORDER BY +lane, +number LIMIT " } else { " ORDER BY lane, number LIMIT " };
+        sql.push(order).push_bind(query.limit);
         self.read(sql, rows::batch).await
     }
 
     async fn items(&self, query: &ItemQuery) -> Result<Vec<ItemRow>> {
         let mut sql = self.select("SELECT * FROM all_items");
         if let Some(lane) = &query.lane {
-            sql.push(" AND lane = ").push_bind(lane.as_str().to_owned());
+            // A batch is found by its index, not in a walk through its lane, which the order would suggest.
+            let lane_column = if query.batch.is_some() { " AND coalesce(lane, '') = " } else { " AND lane = " };
+            sql.push(lane_column).push_bind(lane.as_str().to_owned());
         }
         if let Some(batch) = &query.batch {
             sql.push(" AND batch = ").push_bind(batch.as_str().to_owned());
@@ -212,7 +266,10 @@ impl Work for SqliteWork {
             sql.push(" AND (key LIKE ").push_bind(like.clone()).push(r" ESCAPE '\' OR source LIKE ");
             sql.push_bind(like).push(r" ESCAPE '\')");
         }
-        sql.push(" ORDER BY key, lane LIMIT ").push_bind(query.limit);
+        // Few are found by their state and sorted; for many the order of keys is the better way.
+        let order =
+            if self.are_few(query).await? { " ORDER BY key || '', lane LIMIT " } else { " ORDER BY key, lane LIMIT " };
+        sql.push(order).push_bind(query.limit);
         self.read(sql, rows::item).await
     }
 
@@ -232,11 +289,11 @@ impl Work for SqliteWork {
     }
 
     async fn tally(&self, lane: &LaneId) -> Result<Tally> {
-        self.tally_of("lane", lane.as_str().to_owned()).await
+        self.tally_of("lane", lane.as_str()).await
     }
 
     async fn batch_tally(&self, batch: &BatchId) -> Result<Tally> {
-        self.tally_of("batch", batch.as_str().to_owned()).await
+        self.tally_of("batch", batch.as_str()).await
     }
 
     async fn sources_known(&self, lane: &LaneId, sources: &[String]) -> Result<Vec<String>> {

@@ -1,7 +1,7 @@
 //! The one connection that writes, and the task that owns it.
 //!
 //! Group commit: whatever waits when a transaction begins goes into it together, decisions before progress, so that a
-//! disk flush is paid once. Each operation stands in its own savepoint: one that fails is taken out alone and its caller
+//! disk flush is paid once, and none if nothing in the group must outlast the machine. Each operation stands in its own savepoint: one that fails is taken out alone and its caller
 //! told, the others of the group are not touched. Callers hear back after the commit, never before.
 
 use super::{
@@ -41,7 +41,7 @@ pub(super) struct Rows {
 /// One thing to write.
 pub(super) enum Op {
     Append(Rows),
-    Save { run: RunId, batches: Vec<BatchRow>, items: Vec<ItemRow>, note: Option<(String, String)> },
+    Save { run: RunId, batches: Vec<BatchRow>, items: Vec<ItemRow>, notes: Vec<(String, String)>, durable: bool },
     Mark { run: RunId, lane: LaneId, keys: Vec<String>, state: ItemState, reason: String },
     Forget { run: RunId, lane: LaneId },
     Note { run: RunId, name: String, value: String },
@@ -62,6 +62,11 @@ pub(super) enum FileOp {
 impl Op {
     const fn is_decision(&self) -> bool {
         matches!(self, Self::Append(_))
+    }
+
+    /// Whether it must outlast the machine when its caller hears back.
+    const fn is_durable(&self) -> bool {
+        !matches!(self, Self::Save { durable: false, .. } | Self::Files(_, FileOp::Judge(_)))
     }
 
     fn rows(&self) -> usize {
@@ -106,7 +111,8 @@ impl Writer {
     pub(super) fn start(connection: SqliteConnection, path: Arc<Path>) -> Self {
         let (decisions, decisions_out) = mpsc::channel(QUEUE);
         let (progress, progress_out) = mpsc::channel(QUEUE);
-        let task = Task { connection, path: path.clone(), decisions: decisions_out, progress: progress_out };
+        let queues = (decisions_out, progress_out);
+        let task = Task { connection, path: path.clone(), decisions: queues.0, progress: queues.1, durable: true };
         tokio::spawn(task.run());
         Self { decisions, progress, path }
     }
@@ -141,6 +147,8 @@ struct Task {
     path: Arc<Path>,
     decisions: mpsc::Receiver<Message>,
     progress: mpsc::Receiver<Message>,
+    /// A commit waits for the disk now.
+    durable: bool,
 }
 
 impl Task {
@@ -196,7 +204,8 @@ impl Task {
     /// One transaction for the whole group.
     async fn commit(&mut self, group: Vec<Job>) {
         let mut written = Vec::with_capacity(group.len());
-        let mut lost: Option<String> = self.run_sql("BEGIN IMMEDIATE").await.err().map(|error| cause(&error));
+        let durable = group.iter().any(|job| job.op.is_durable());
+        let mut lost: Option<String> = self.begin(durable).await.err().map(|error| cause(&error));
         for job in group {
             if lost.is_some() {
                 written.push((job, Ok(())));
@@ -226,6 +235,16 @@ impl Task {
             // The caller was cancelled: nobody to tell.
             let _unheard = job.done.send(result);
         }
+    }
+
+    /// Begins a transaction. One that need not be durable leaves the disk in peace; the next one that must be takes the
+    /// log with all of them along, since the disk gets it in order.
+    async fn begin(&mut self, durable: bool) -> std::result::Result<(), sqlx::Error> {
+        if durable != self.durable {
+            self.run_sql(if durable { "PRAGMA synchronous = FULL" } else { "PRAGMA synchronous = NORMAL" }).await?;
+            self.durable = durable;
+        }
+        self.run_sql("BEGIN IMMEDIATE").await
     }
 
     /// Runs one operation so that its failure leaves the others alone. The outer error means that the transaction itself
@@ -259,13 +278,7 @@ impl Task {
         }
         let done = match op {
             Op::Append(_) => Ok(()),
-            Op::Save { run, batches, items, note } => match sql::save(connection, run, batches, items).await {
-                Ok(()) => match note {
-                    Some((name, value)) => sql::note(connection, run, name, value).await,
-                    None => Ok(()),
-                },
-                failed => failed,
-            },
+            Op::Save { run, batches, items, notes, .. } => sql::save(connection, run, batches, items, notes).await,
             Op::Files(run, op) => files::write(connection, run, op).await,
             Op::Mark { run, lane, keys, state, reason } => {
                 sql::mark(connection, run, lane, keys, (*state, reason)).await

@@ -1,7 +1,7 @@
 //! Law 10: nothing is lost quietly.
 
 use super::{
-    files::{FileEntry, FileFacts, FileLane},
+    files::{FileEntry, FileFacts, FileLane, KEPT},
     lane::{Lane, Track, Which},
     records::GONE,
     verified::counted,
@@ -75,7 +75,7 @@ async fn gone(lane: &Track<'_>) -> Result<u64> {
     let mut pages = pin!(lane.items(&query));
     let mut count = 0;
     while let Some(items) = pages.next().await {
-        count += items?.iter().filter(|item| item.reason == GONE).count() as u64;
+        count += items?.iter().filter(|item| item.reason == GONE || item.reason == KEPT).count() as u64;
     }
     Ok(count)
 }

@@ -8,7 +8,7 @@ use crate::{
     engine::StepContext,
     error::{Fault, FaultKind, Result},
     model::{Key, LaneId, LaneKind, LaneStage, Record, Timestamp},
-    plan::{DatasetPlan, SetPlan},
+    plan::{DatasetPlan, OnConflict, SetPlan},
     ports::{Cursor, ItemQuery, ItemRow, Page, RecordStore, SetRef},
 };
 use futures::stream::{self, Stream};
@@ -121,6 +121,18 @@ impl<'a> Lane<'a> {
             mapping,
             track: Track::new(cx, id, kind, stage),
         })
+    }
+}
+
+impl Lane<'_> {
+    /// What the target is to hold of a mapped record, by what the ledger knows of it.
+    pub(crate) fn wanted(&self, mapped: Record, item: Option<&ItemRow>) -> Record {
+        match &self.dataset.on_conflict {
+            OnConflict::Merge { keep } if item.is_some_and(|item| item.before.is_some()) => {
+                super::records::merged(&mapped, keep)
+            }
+            _ => mapped,
+        }
     }
 }
 
@@ -273,6 +285,16 @@ impl<'a> Track<'a> {
             self.meter.set_errors(self.once("ask the ledger for errors", self.cx.work.errors(&self.id)).await?);
         }
         self.meter.offer();
+        Ok(())
+    }
+
+    /// Ends work on a lane that was done before: its sums are the ledger's, and it is done again. What went wrong says the
+    /// result.
+    pub(crate) async fn come_to_rest(&self, result: Result<()>) -> Result<()> {
+        result?;
+        self.take_stock().await?;
+        self.meter.set_total(Some(self.meter.tally().items()));
+        self.meter.rest(LaneStage::Done).await;
         Ok(())
     }
 

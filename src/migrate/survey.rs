@@ -3,7 +3,7 @@
 
 mod sample;
 
-use super::Mapping;
+use super::{Mapping, records::fingerprint};
 use crate::{
     error::{Fault, Result},
     model::Record,
@@ -12,7 +12,11 @@ use crate::{
 };
 use futures::StreamExt as _;
 use serde::{Deserialize, Serialize};
-use std::{sync::Arc, time::Instant};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 /// What a plan would move.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -95,7 +99,7 @@ pub struct SampleSurvey {
 }
 
 /// What a file set would move.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct FileSetSurvey {
     /// Its name.
     pub name: String,
@@ -105,10 +109,18 @@ pub struct FileSetSurvey {
     pub bytes: u64,
     /// There are more: the look ended before the listing did.
     pub more: bool,
+    /// The files that were found, by size.
+    pub sizes: Vec<SizeClass>,
+    /// Files that stand in the target already and are the same, from a sample; `None` if a server does not say.
+    pub already: Option<u64>,
+    /// What was read for it.
+    pub sample: SampleSurvey,
+    /// How long it is likely to take; `None` if that could not be measured, or there are more.
+    pub seconds: Option<Forecast>,
 }
 
-/// Findings of a bucket looked at, at least.
-const FOUND: u64 = 10_000;
+/// How long a bucket is listed, at least if it holds that much.
+const LISTED: Duration = Duration::from_secs(15);
 /// Records looked at in the sample.
 const SAMPLE: u32 = 200;
 /// Writing is reckoned to take at most so many times as long as reading; it cannot be measured without writing.
@@ -126,21 +138,22 @@ pub async fn survey(plan: &Plan, ports: &Ports) -> Result<Survey> {
         survey.datasets.push(found);
     }
     for set in &plan.file_sets {
-        let found = look_at_files(set, ports, &mut survey).await?;
-        // Nobody measured how fast it would go.
-        survey.seconds = None;
+        let found = look_at_files(plan, set, ports, &mut survey).await?;
+        survey.seconds = survey.seconds.zip(found.seconds).map(|(sum, more)| sum.and(more));
         survey.file_sets.push(found);
     }
     Ok(survey)
 }
 
-/// Looks at the beginning of what a bucket holds: however much there is, a preview does not take long.
-async fn look_at_files(set: &FileSetPlan, ports: &Ports, survey: &mut Survey) -> Result<FileSetSurvey> {
-    let mut seen = FileSetSurvey { name: set.name.clone(), ..FileSetSurvey::default() };
+/// Lists what a bucket holds, for so long that a preview ends soon, and measures a sample spread over that.
+async fn look_at_files(plan: &Plan, set: &FileSetPlan, ports: &Ports, survey: &mut Survey) -> Result<FileSetSurvey> {
+    let sizes = sample::empty_classes();
+    let mut seen = FileSetSurvey { name: set.name.clone(), sizes, ..FileSetSurvey::default() };
+    let (began, mut spread) = (Instant::now(), BTreeMap::new());
     let mut scan = Arc::clone(&ports.bucket(&set.from.bucket)?).scan(&set.from.prefix);
     let mut odd = None;
     while let Some(page) = scan.next().await {
-        if seen.files >= FOUND {
+        if began.elapsed() >= LISTED {
             seen.more = true;
             survey.warnings.push(format!("{}: only the first {} files were looked at", set.name, seen.files));
             break;
@@ -152,6 +165,11 @@ async fn look_at_files(set: &FileSetPlan, ports: &Ports, survey: &mut Survey) ->
                         Found::Blob(blob) => {
                             seen.files += 1;
                             seen.bytes += blob.size;
+                            sample::classify(&mut seen.sizes, blob.size);
+                            spread.insert(fingerprint(&blob.key), (blob.key, blob.size));
+                            if spread.len() > sample::FILES {
+                                spread.pop_last();
+                            }
                         }
                         Found::Odd { name, why } => drop(odd.get_or_insert(format!("{name}: {why}"))),
                     }
@@ -164,6 +182,8 @@ async fn look_at_files(set: &FileSetPlan, ports: &Ports, survey: &mut Survey) ->
         }
     }
     survey.warnings.extend(odd.map(|odd| format!("{}: there is what cannot be moved, first {odd}", set.name)));
+    let trouble = sample::of_set(plan, set, ports, spread.into_values().collect(), &mut seen).await?;
+    survey.warnings.extend(trouble.map(|why| format!("{}: a sample of its files met: {why}", set.name)));
     Ok(seen)
 }
 
@@ -236,7 +256,7 @@ mod tests {
     use super::*;
     use crate::{
         error::FaultKind,
-        migrate::world::{World, blob_key, bytes as bytes_of},
+        migrate::world::{World, blob_key, bytes as bytes_of, loose},
         ports::fakes::Mishap,
     };
     use serde_json::json;
@@ -272,5 +292,27 @@ mod tests {
         let shut = survey(&cx.plan, &cx.ports).await.unwrap();
         assert_eq!(shut.blockers.len(), 3, "{:?}", shut.blockers);
         assert!(shut.blockers.iter().any(|blocker| blocker.contains("`first`")), "{:?}", shut.blockers);
+    }
+
+    #[tokio::test]
+    async fn measures_a_file_set_as_it_does_a_dataset() {
+        let mut world = World::new(0, 0);
+        world.plan.datasets.clear();
+        world.plan.file_sets = vec![loose()];
+        (0..300).for_each(|id| world.media.put_bytes(&format!("uploads/{id}"), "x".repeat(id % 3)));
+        (0..300).for_each(|id| world.r2.put_bytes(&format!("store/{id}"), "x".repeat(id % 3)));
+        let found = survey(&world.start().plan, &world.start().ports).await.unwrap();
+        let set = &found.file_sets[0];
+        assert_eq!((set.files, set.bytes, set.more, set.already), (300, 300, false, Some(300)));
+        assert_eq!(set.sizes.iter().map(|class| class.files).collect::<Vec<_>>(), [100, 200, 0, 0, 0, 0]);
+        assert_eq!((set.sample.files, set.sample.looked_up), (200, 200));
+        let seconds = set.seconds.expect("measured");
+        assert!(0.0 < seconds.low && seconds.low <= seconds.high, "{set:?}");
+        assert_eq!(found.seconds, Some(seconds));
+        let cx = world.start();
+        world.trouble.always("media.open", Mishap::Fail(FaultKind::Permission));
+        let dark = survey(&cx.plan, &cx.ports).await.unwrap();
+        assert_eq!((dark.file_sets[0].seconds, dark.seconds), (None, None));
+        assert!(dark.warnings[0].starts_with("loose: a sample of its files met"), "{:?}", dark.warnings);
     }
 }

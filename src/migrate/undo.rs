@@ -14,13 +14,15 @@ use crate::{
     error::{Fault, FaultKind, Result},
     model::{BatchProgress, BatchState, ItemState, Key, LaneKind, LaneStage, Record, Tally},
     plan::{DatasetPlan, FileSetPlan},
-    ports::{BatchRow, ItemQuery, ItemRow, WriteOutcome},
+    ports::{BatchQuery, BatchRow, ItemQuery, ItemRow, WriteOutcome},
 };
 use futures::StreamExt;
 use std::pin::pin;
 
 /// The note of a part of a lane of files whose undo was begun.
 pub(crate) const UNDOING_PART: &str = "undoing-part";
+/// Batches told of at once.
+const BATCHES: u32 = 500;
 /// Files taken back at the same time.
 const FILES_AT_ONCE: usize = 4;
 
@@ -129,13 +131,19 @@ pub(crate) async fn finish_begun(what: Undone<'_>) -> Result<()> {
 /// Forgets the lane and everything noted about it. The order matters: while one item is known the undo can go on.
 async fn forget(lane: &Track<'_>) -> Result<()> {
     let work = &lane.cx.work;
-    let rows = lane.once("ask the ledger for batches", work.batches(Some(&lane.id))).await?;
-    lane.once("forget a lane", work.forget(&lane.id)).await?;
-    for what in ["standing", "watermark", "listing", "last-batch", "undone", "undoing", UNDOING_PART] {
-        lane.note(what, &serde_json::Value::Null).await?;
+    let mut after = 0;
+    loop {
+        let query = BatchQuery { lane: Some(lane.id.clone()), after, limit: BATCHES, ..BatchQuery::default() };
+        let rows = lane.once("ask the ledger for batches", work.batch_page(&query)).await?;
+        let Some(last) = rows.last() else { break };
+        after = last.number;
+        for row in rows {
+            lane.meter.batch(true, || undone(row));
+        }
     }
-    for row in rows {
-        lane.meter.batch(true, || undone(row));
+    lane.once("forget a lane", work.forget(&lane.id)).await?;
+    for what in ["standing", "watermark", "listing", "undone", "undoing", UNDOING_PART] {
+        lane.note(what, &serde_json::Value::Null).await?;
     }
     lane.meter.set_tally(Tally::default());
     Ok(())
@@ -147,9 +155,9 @@ fn undone(row: BatchRow) -> BatchProgress {
 }
 
 /// An item that the run may have written. One that was skipped, or never got as far as a write, is none; one that a
-/// person left out may have failed half-way before.
+/// person left out may have failed half-way before, and one whose source is gone may stand there still.
 fn was_written(item: &ItemRow) -> bool {
-    let skipped = item.state == ItemState::Skipped && !item.is_left_out();
+    let skipped = item.state == ItemState::Skipped && !item.is_left_out() && item.reason != super::files::KEPT;
     item.attempts > 0 && !skipped && !item.key.starts_with(NO_KEY)
 }
 

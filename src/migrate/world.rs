@@ -41,6 +41,7 @@ pub(crate) fn users() -> DatasetPlan {
         updated: Some("updated_at".into()),
         map: BTreeMap::from([("name".into(), "first ~ ' ' ~ last".into())]),
         drop: vec!["secret".into()],
+        on_conflict: crate::plan::OnConflict::Overwrite,
         back: None,
         fields: crate::plan::FieldsPlan::default(),
         blob: None,

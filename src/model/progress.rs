@@ -52,6 +52,17 @@ pub enum BatchState {
     Undone,
 }
 
+impl BatchState {
+    /// The states of a batch that somebody works on.
+    pub const LIVE: [Self; 2] = [Self::Running, Self::Retrying];
+
+    /// Somebody works on it.
+    #[must_use]
+    pub fn is_live(self) -> bool {
+        Self::LIVE.contains(&self)
+    }
+}
+
 /// How a single record or file stands. Each must end as verified, skipped, failed, conflicting or lost; the sums must match the source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

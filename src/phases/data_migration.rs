@@ -66,7 +66,7 @@ fn set_steps(set: &FileSetPlan) -> [Entry; 2] {
     let compare = Examine::new(PHASE, &format!("{}-verify", set.name), title, move |cx| {
         let set = verified.clone();
         Box::pin(async move {
-            let seen = files::verify_set(cx, &set, files::VerifyLevel::Checksum).await?;
+            let seen = verify_set(cx, &set).await?;
             compared(&format!("find the files of {} the same on both sides", set.name), &[seen])
         })
     });
@@ -171,6 +171,22 @@ async fn verify(cx: &StepContext, dataset: &DatasetPlan) -> Result<StepDone> {
         seen.push(files::verify(cx, dataset, files::VerifyLevel::Checksum).await?);
     }
     compared(&format!("find {} the same on both sides", dataset.name), &seen)
+}
+
+/// Compares the files of a set. Somebody may write into the legacy bucket after its lane has copied: carried over and
+/// compared again, as for records.
+async fn verify_set(cx: &StepContext, set: &FileSetPlan) -> Result<Verified> {
+    let mut attempt = 1;
+    loop {
+        let found = files::verify_set(cx, set, files::VerifyLevel::Checksum).await?;
+        if found.is_same() || found.late == 0 || attempt >= cx.plan.migration.attempts {
+            return Ok(found);
+        }
+        let late = count(found.late, "file");
+        cx.report.note(None, format!("{late} of {} changed in the source after the copy: carried now", set.name));
+        files::copy_set(cx, set).await?;
+        attempt += 1;
+    }
 }
 
 /// Compares the records. A job that knows nothing of the maintenance may write to the legacy side after its lane has

@@ -5,15 +5,20 @@
 //! point to a record that was made after its set was read. Whatever looks wrong is therefore asked for once more by key
 //! before it counts.
 
+mod loose;
+
+pub(super) use loose::file_sets;
+
 use crate::{
     engine::StepContext,
     error::{FaultKind, Result},
+    migrate::Mapping,
     model::{Check, Digest, Key, Record},
     phases::{
         examine::{bytes, count, verdict},
         gather::{self, Pages, Side, patiently},
     },
-    plan::{BlobPlan, DatasetPlan},
+    plan::{BlobPlan, BucketPlan, DatasetPlan, Plan},
     ports::BlobStore,
 };
 use futures::{StreamExt, stream};
@@ -201,11 +206,12 @@ pub(super) async fn files(cx: &StepContext) -> Result<Vec<Check>> {
     for dataset in &cx.plan.datasets {
         let Some(blob) = &dataset.blob else { continue };
         let (side, bucket) = (gather::legacy(cx, dataset)?, cx.ports.bucket(&blob.from)?);
+        let named = Mapping::new(dataset)?;
         let mut found = Found::default();
         let mut pages = Pages::new(cx, &side);
         while let Some(page) = pages.next().await? {
             let seen: Vec<Result<(Key, Seen)>> = stream::iter(page)
-                .map(|record| look(cx, &bucket, dataset, blob, record))
+                .map(|record| look(cx, &bucket, &named, blob, record))
                 .buffer_unordered(usize::try_from(cx.plan.migration.concurrency).unwrap_or(1).max(1))
                 .collect()
                 .await;
@@ -230,6 +236,17 @@ pub(super) async fn files(cx: &StepContext) -> Result<Vec<Check>> {
     Ok(checks)
 }
 
+/// The longest key that a bucket of the plan takes.
+fn longest_key(plan: &Plan, bucket: &str) -> Option<usize> {
+    plan.buckets.get(bucket).and_then(BucketPlan::longest_key)
+}
+
+/// Why a key is too long for its bucket, if it is.
+fn longer_than(longest: Option<usize>, key: &str) -> Option<String> {
+    let longest = longest.filter(|longest| key.len() > *longest)?;
+    Some(format!("its new key has {} bytes, the bucket takes {longest}", key.len()))
+}
+
 /// What a look at one file brought.
 enum Seen {
     /// There, as long as it should be; with the SHA-256 its record names.
@@ -241,11 +258,11 @@ enum Seen {
 async fn look(
     cx: &StepContext,
     bucket: &Arc<dyn BlobStore>,
-    dataset: &DatasetPlan,
+    named: &Mapping,
     blob: &BlobPlan,
     record: Record,
 ) -> Result<(Key, Seen)> {
-    let key = record.key(&dataset.key).unwrap_or(Key("?".into()));
+    let key = named.key(&record).unwrap_or(Key("?".into()));
     let Some(path) = record.text(&blob.path).filter(|path| !path.is_empty()) else {
         return Ok((key, Seen::Wrong(format!("its record has no {}", blob.path))));
     };
@@ -257,6 +274,9 @@ async fn look(
         Err(fault) => return Err(fault),
     };
     let Some(info) = info else { return Ok((key, Seen::Wrong(format!("{path} is missing")))) };
+    if let Some(long) = longer_than(longest_key(&cx.plan, &blob.to), &named.blob_key(&record).unwrap_or_default()) {
+        return Ok((key, Seen::Wrong(format!("{path}: {long}"))));
+    }
     let told = blob.size.as_ref().and_then(|field| record.text(field)).and_then(|size| size.parse::<u64>().ok());
     if told.is_some_and(|told| told != info.size) {
         let told = told.unwrap_or_default();

@@ -28,7 +28,7 @@ const IN_A_ROW: u32 = 2;
 /// The watch, and what the legacy side still took meanwhile.
 pub(super) fn steps(plan: &Plan) -> Vec<Entry> {
     let mut steps = vec![Entry::acts(Examine::new(PHASE, "watch", "Watch the new side", |cx| Box::pin(watch(cx))))];
-    if !plan.datasets.is_empty() {
+    if plan.moves_data() {
         steps.push(Entry::acts(Examine::new(PHASE, "late-changes", "Settle what changed meanwhile", |cx| {
             Box::pin(post_validation::late_changes(cx))
         })));

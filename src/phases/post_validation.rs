@@ -39,10 +39,10 @@ pub(super) fn steps(plan: &Plan) -> Vec<Entry> {
     if !plan.moves_data() {
         return steps;
     }
+    steps.push(Entry::acts(Examine::new(PHASE, "late-changes", "Settle what changed since", |cx| {
+        Box::pin(late_changes(cx))
+    })));
     if !plan.datasets.is_empty() {
-        steps.push(Entry::acts(Examine::new(PHASE, "late-changes", "Settle what changed since", |cx| {
-            Box::pin(late_changes(cx))
-        })));
         steps.push(Entry::acts(Examine::new(PHASE, "integrity", "Compare both sides again", |cx| {
             Box::pin(integrity(cx))
         })));
@@ -103,13 +103,11 @@ async fn walk(cx: &StepContext, group: Group) -> Result<StepDone> {
     judge("walk every journey", count(checks.len() as u64, "journey") + " passed", checks)
 }
 
-/// Changes that the legacy side took after the record was copied are carried forward, or decided as the plan says.
+/// Changes that the legacy side took after the record or file was copied are carried forward, or decided as the plan says.
 pub(super) async fn late_changes(cx: &StepContext) -> Result<StepDone> {
     let mut checks = Vec::new();
     let (mut found, mut open) = (0, 0);
-    for dataset in &cx.plan.datasets {
-        cx.report.note(None, format!("looks for late changes in {}", dataset.name));
-        let Some((late, report)) = settle(cx, dataset).await? else { continue };
+    for (late, report) in settle_all(cx).await? {
         found += late;
         open += report.open;
         checks.extend(report.checks);
@@ -119,6 +117,21 @@ pub(super) async fn late_changes(cx: &StepContext) -> Result<StepDone> {
         summary = format!("{summary}, {} left to a person", count(open, "conflict"));
     }
     judge("settle what changed on the legacy side", summary, checks)
+}
+
+/// Settles what came late in every dataset and file set; gives how many that were, where there were any.
+async fn settle_all(cx: &StepContext) -> Result<Vec<(u64, sync::SyncReport)>> {
+    let mut settled = Vec::new();
+    for dataset in &cx.plan.datasets {
+        cx.report.note(None, format!("looks for late changes in {}", dataset.name));
+        settled.extend(settle(cx, dataset).await?);
+    }
+    for set in &cx.plan.file_sets {
+        cx.report.note(None, format!("looks for late files in {}", set.name));
+        let report = sync::settle_set(cx, set).await?;
+        settled.extend(report.map(|report| (report.found(), report)));
+    }
+    Ok(settled)
 }
 
 /// Settles the late changes of one dataset; `None` if there are none.
@@ -190,13 +203,7 @@ async fn accounted(cx: &StepContext) -> Result<StepDone> {
         if checks.iter().all(|check| check.verdict == Verdict::Pass) {
             return Ok(StepDone::new("every item is accounted for").checks(checks));
         }
-        let mut late = false;
-        if attempt < cx.plan.migration.attempts {
-            for dataset in &cx.plan.datasets {
-                late |= settle(cx, dataset).await?.is_some();
-            }
-        }
-        if !late {
+        if attempt >= cx.plan.migration.attempts || settle_all(cx).await?.is_empty() {
             return Err(Unmet::fault("account for every record and file", checks));
         }
         attempt += 1;

@@ -36,9 +36,13 @@ pub(super) fn steps(plan: &Plan) -> Vec<Entry> {
             Box::pin(async move { judge("find the source whole", "records are whole", integrity::records(cx).await?) })
         })));
     }
-    if plan.datasets.iter().any(|dataset| dataset.blob.is_some()) {
+    if !plan.file_sets.is_empty() || plan.datasets.iter().any(|dataset| dataset.blob.is_some()) {
         steps.push(Entry::looks(Examine::new(PHASE, "files", "Check that the source's files are whole", |cx| {
-            Box::pin(async move { judge("find the files whole", "files are whole", integrity::files(cx).await?) })
+            Box::pin(async move {
+                let mut checks = integrity::files(cx).await?;
+                checks.extend(integrity::file_sets(cx).await?);
+                judge("find the files whole", "files are whole", checks)
+            })
         })));
     }
     if plan.moves_data() {

@@ -1,7 +1,7 @@
 //! The datasets of a plan and the bytes behind their records.
 
 use super::{
-    BlobPlan, DatasetPlan, SetPlan, StorePlan,
+    BlobPlan, DatasetPlan, OnConflict, SetPlan, StorePlan,
     check::Placed,
     fields::{self, Place},
     reader::{Node, Span},
@@ -40,6 +40,7 @@ fn dataset(table: &Table<'_>, name: Option<String>, names: &[String], sides: &Si
     let updated = table.get("updated").map(|node| node.filled());
     let map = map(table);
     let drop = list(table, "drop").unwrap_or_default();
+    let on_conflict = on_conflict(table, key.as_deref());
     let back = list(table, "back");
     let place = Place {
         name: name.as_deref(),
@@ -73,10 +74,43 @@ fn dataset(table: &Table<'_>, name: Option<String>, names: &[String], sides: &Si
         updated: updated.flatten(),
         map,
         drop,
+        on_conflict,
         back,
         fields,
         blob: blob.flatten(),
     })
+}
+
+/// `on_conflict = "merge"` needs `keep`, the others have none.
+fn on_conflict(table: &Table<'_>, record_key: Option<&str>) -> OnConflict {
+    #[derive(Clone, Copy, PartialEq)]
+    enum Policy {
+        Overwrite,
+        Skip,
+        Merge,
+        Ask,
+    }
+    let policies =
+        [("overwrite", Policy::Overwrite), ("skip", Policy::Skip), ("merge", Policy::Merge), ("ask", Policy::Ask)];
+    let policy = table.one_of("on_conflict", Policy::Overwrite, &policies);
+    let keep = list(table, "keep");
+    forbid(table, "keep", keep.as_deref().unwrap_or_default(), |field| {
+        (Some(field) == record_key).then(|| "the key".into())
+    });
+    if policy == Policy::Merge && keep.is_none() {
+        table.need("keep", "[\"…\"], the fields that stay as they are on the new side");
+    }
+    if policy != Policy::Merge
+        && let Some(node) = table.get("keep")
+    {
+        node.fault("`keep`, which only `on_conflict = \"merge\"` has", "`on_conflict = \"merge\"`, or no `keep`");
+    }
+    match policy {
+        Policy::Overwrite => OnConflict::Overwrite,
+        Policy::Skip => OnConflict::Skip,
+        Policy::Merge => OnConflict::Merge { keep: keep.unwrap_or_default() },
+        Policy::Ask => OnConflict::Ask,
+    }
 }
 
 fn list(table: &Table<'_>, key: &str) -> Option<Vec<String>> {

@@ -29,9 +29,9 @@ mod write_back;
 
 pub use checked::{
     Auth, BlobPlan, BucketEnd, BucketPlan, CommandPlan, ConflictPolicy, DatasetPlan, DnsRecord, FieldsPlan,
-    FileSetPlan, FlowStep, LookupPlan, MigrationPlan, ObservePlan, OnExisting, OnHangup, Op, Pagination, PartsPlan,
-    PhasePlan, Plan, PowerDnsPlan, ProbeKind, ProbePlan, ProbeUse, RequestPlan, RollbackPlan, RuleAction, RulePlan,
-    SetPlan, StorePlan, SwitchPlan, Window,
+    FileSetPlan, FlowStep, LookupPlan, MigrationPlan, ObservePlan, OnConflict, OnExisting, OnHangup, Op, Pagination,
+    PartsPlan, PhasePlan, Plan, PowerDnsPlan, ProbeKind, ProbePlan, ProbeUse, RequestPlan, RollbackPlan, RuleAction,
+    RulePlan, SetPlan, StorePlan, SwitchPlan, Window,
 };
 pub use file::{load, parse};
 pub use problem::{Problem, Problems};

@@ -25,6 +25,7 @@ pub use journal::{Journal, RunSummary};
 pub use probe::{Measurement, Probe, Reading};
 pub use records::{Cursor, Page, RecordStore, SetInfo, SetRef, WriteOutcome};
 pub use switch::{Observation, Position, Switch, Witness};
+pub(crate) use work::{ASKS, KEPT};
 pub use work::{
     BatchQuery, BatchRow, ConflictRow, ItemQuery, ItemRow, ItemVerdict, UploadRow, VerdictQuery, VerdictRow, Work,
 };

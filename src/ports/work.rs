@@ -94,12 +94,28 @@ pub struct ItemRow {
 
 /// How the reason of an item begins that a person left out.
 const LEFT_OUT: &str = "left out by ";
+/// The reason of a record that stood in the target before and is kept as it is there.
+pub(crate) const KEPT: &str = "stood there before, kept as it was";
+/// How the reason of a record begins that stood in the target before, as long as nobody has decided about it.
+pub(crate) const ASKS: &str = "stood there before";
 
 impl ItemRow {
     /// The reason kept of an item that a person leaves out.
     #[must_use]
     pub fn left_out_by(name: &str, reason: &str) -> String {
         format!("{LEFT_OUT}{name}: {reason}")
+    }
+
+    /// It stood in the target before and is kept as it is there: it is neither moved nor missed.
+    #[must_use]
+    pub fn is_kept(&self) -> bool {
+        self.state == ItemState::Skipped && self.reason == KEPT
+    }
+
+    /// It stood in the target before, differs, and waits for a person to decide.
+    #[must_use]
+    pub fn asks(&self) -> bool {
+        self.state == ItemState::Failed && self.reason.starts_with(ASKS)
     }
 
     /// A person left it out: it is neither moved nor missed.
@@ -227,7 +243,8 @@ pub struct ConflictRow {
     pub at: Timestamp,
 }
 
-/// The port to the work tables of one run. Every method is one durable transaction; concurrent callers are grouped.
+/// The port to the work tables of one run. Every method is one transaction, durable unless it says otherwise; concurrent
+/// callers are grouped.
 #[async_trait]
 pub trait Work: Send + Sync {
     /// Which run these tables belong to.
@@ -239,20 +256,20 @@ pub trait Work: Send + Sync {
     /// the item is `reset`.
     async fn save(&self, batch: &BatchRow, items: &[ItemRow]) -> Result<()>;
 
-    /// Writes batches with their items, and a note of how far the listing is (name, value), in one transaction.
-    /// Otherwise as [`Self::save`].
-    async fn enlist(
-        &self,
-        batches: &[BatchRow],
-        items: &[ItemRow],
-        note: Option<(&str, &serde_json::Value)>,
-    ) -> Result<()>;
+    /// Writes batches with their items, and notes (name, value), in one transaction; otherwise as [`Self::save`]. For
+    /// what only repeats work if it is lost (what was listed, how files ended): nobody's death loses it, but a machine
+    /// without power may lose it together with everything that was written after it, back to the last durable write.
+    async fn enlist(&self, batches: &[BatchRow], items: &[ItemRow], notes: &[(&str, &serde_json::Value)])
+    -> Result<()>;
 
     /// The lanes that have batches, by name, and what they move.
     async fn lanes(&self) -> Result<Vec<(LaneId, LaneKind)>>;
 
     /// The batches of a lane by number, or of all lanes.
     async fn batches(&self, lane: Option<&LaneId>) -> Result<Vec<BatchRow>>;
+
+    /// The highest number of a batch of a lane; 0 if it has none.
+    async fn last_number(&self, lane: &LaneId) -> Result<u64>;
 
     /// Batches by lane and number.
     async fn batch_page(&self, query: &BatchQuery) -> Result<Vec<BatchRow>>;

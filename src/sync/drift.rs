@@ -82,7 +82,11 @@ pub(super) async fn settle(cx: &StepContext, dataset: &DatasetPlan) -> Result<Sy
             None => None,
         };
         lane.take_stock().await?;
-        settle_all(&lane, files.as_ref(), which, &mut report).await?;
+        let settled = settle_all(&lane, files.as_ref(), which, &mut report).await;
+        if let Some(files) = &files {
+            files.lane.come_to_rest(Ok(())).await?;
+        }
+        lane.come_to_rest(settled).await?;
     }
     report.conclude("late changes settled", Timestamp::now());
     Ok(report)
@@ -177,7 +181,8 @@ async fn settle_found(
             // one that a rollback carries back.
             (Resolution::New, Some(legacy), Some(item)) => {
                 if let Ok(Some(mapped)) = lane.mapped_one(&legacy).await? {
-                    item.digest = Some(lane.kinds().await?.digest(&mapped));
+                    let wanted = lane.wanted(mapped, Some(item));
+                    item.digest = Some(lane.kinds().await?.digest(&wanted));
                     settled.push(item.clone());
                 }
             }
@@ -190,12 +195,12 @@ async fn settle_found(
     if forward.is_empty() {
         return Ok(());
     }
-    let rows = lane.once("ask the ledger for batches", lane.cx.work.batches(Some(&lane.id))).await?;
-    let mover = Mover::new(lane, rows.last().map_or(0, |row| row.number));
+    let last = lane.once("ask the ledger for batches", lane.cx.work.last_number(&lane.id)).await?;
+    let mover = Mover::new(lane, last);
     let number = mover.next_number();
     mover.move_batch(Job { number, from: None, next: None, records: forward.clone(), base: None }).await?;
     if let Some(files) = files {
-        let (count, bytes) = carry(files, forward).await?;
+        let (count, bytes) = carry(files, files.entries(&forward)).await?;
         report.files += count;
         report.bytes += bytes;
     }
@@ -243,7 +248,7 @@ impl<'a> Looker<'a> {
         item: Option<&ItemRow>,
     ) -> Option<(DriftKind, Vec<String>)> {
         let mapped = match mapped {
-            Ok(Some(mapped)) => mapped,
+            Ok(Some(mapped)) => self.lane.wanted(mapped, item),
             // What the filter leaves out now was copied when it still fitted, or is no drift.
             Ok(None) => {
                 let copied = item.is_some_and(|item| item.state != ItemState::Skipped);

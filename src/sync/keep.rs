@@ -3,9 +3,9 @@
 use super::conflict::Resolution;
 use crate::{
     error::Result,
-    migrate::{Mapping, lane::Track},
+    migrate::{Mapping, files::KEPT, lane::Track},
     model::{BatchId, BatchState, ItemState, LaneKind, Record, Timestamp},
-    ports::{BatchRow, ConflictRow, ItemRow},
+    ports::{BatchQuery, BatchRow, ConflictRow, ItemRow},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,29 +14,27 @@ pub(super) struct Keep<'a> {
     lane: &'a Track<'a>,
     /// How the records travel, if they do.
     mapping: Option<&'a Mapping>,
-    batches: BTreeMap<BatchId, BatchRow>,
     last_number: u64,
     /// Conflicts that somebody decided already, by key.
     decided: BTreeSet<String>,
 }
 
 impl<'a> Keep<'a> {
-    /// With the batches and conflicts that the ledger knows.
+    /// With the conflicts that the ledger knows.
     pub(super) async fn load(lane: &'a Track<'a>, mapping: Option<&'a Mapping>) -> Result<Self> {
-        let work = &lane.cx.work;
-        let rows = lane.once("ask the ledger for batches", work.batches(Some(&lane.id))).await?;
-        let conflicts = lane.once("ask the ledger for conflicts", work.conflicts()).await?;
-        Ok(Self {
-            lane,
-            mapping,
-            last_number: rows.last().map_or(0, |row| row.number),
-            batches: rows.into_iter().map(|row| (row.batch.clone(), row)).collect(),
-            decided: conflicts
-                .into_iter()
-                .filter(|row| row.lane == lane.id && !row.resolution.is_empty())
-                .map(|row| row.key)
-                .collect(),
-        })
+        let conflicts = lane.once("ask the ledger for conflicts", lane.cx.work.conflicts()).await?;
+        let decided =
+            conflicts.into_iter().filter(|row| row.lane == lane.id && !row.resolution.is_empty()).map(|row| row.key);
+        let mut keep = Self { lane, mapping, last_number: 0, decided: decided.collect() };
+        keep.refresh().await?;
+        Ok(keep)
+    }
+
+    /// Learns of the batches that others have made meanwhile.
+    pub(super) async fn refresh(&mut self) -> Result<()> {
+        let work = &self.lane.cx.work;
+        self.last_number = self.lane.once("ask the ledger for batches", work.last_number(&self.lane.id)).await?;
+        Ok(())
     }
 
     /// Keeps a conflict with both versions; a decision once made is not opened again.
@@ -70,15 +68,26 @@ impl<'a> Keep<'a> {
         self.lane.once("mark items", mark).await
     }
 
+    /// Ends an item whose source is gone and whose new side users changed: it stays there as theirs.
+    pub(super) async fn kept(&self, item: &ItemRow) -> Result<()> {
+        let keys = [item.key.clone()];
+        let mark = self.lane.cx.work.mark(&self.lane.id, &keys, ItemState::Skipped, KEPT);
+        self.lane.once("mark items", mark).await
+    }
+
     /// Saves items as settled, each in its batch.
     pub(super) async fn settled(&self, items: Vec<ItemRow>) -> Result<()> {
         let mut by_batch: BTreeMap<BatchId, Vec<ItemRow>> = BTreeMap::new();
         for item in items {
             by_batch.entry(item.batch.clone()).or_default().push(item);
         }
+        let (lane, work) = (self.lane, &self.lane.cx.work);
         for (name, items) in by_batch {
-            if let Some(row) = self.batches.get(&name) {
-                self.lane.once("save a batch", self.lane.cx.work.save(row, &items)).await?;
+            let query =
+                BatchQuery { lane: Some(lane.id.clone()), batch: Some(name), limit: 1, ..BatchQuery::default() };
+            let rows = lane.once("ask the ledger for batches", work.batch_page(&query)).await?;
+            if let Some(row) = rows.first() {
+                lane.once("save a batch", work.save(row, &items)).await?;
             }
         }
         Ok(())
@@ -97,7 +106,7 @@ impl<'a> Keep<'a> {
         }
         let now = Timestamp::now();
         let row = BatchRow {
-            batch: batch.clone(),
+            batch,
             lane: self.lane.id.clone(),
             kind: self.lane.kind,
             number: self.last_number,
@@ -112,9 +121,7 @@ impl<'a> Keep<'a> {
             started: Some(now),
             finished: Some(now),
         };
-        self.lane.once("save a batch", self.lane.cx.work.save(&row, &items)).await?;
-        self.batches.insert(batch, row);
-        Ok(())
+        self.lane.once("save a batch", self.lane.cx.work.save(&row, &items)).await
     }
 
     /// An item for something that users created on the new side.

@@ -8,7 +8,9 @@ mod drift;
 mod files_back;
 mod keep;
 mod reverse;
+mod sets;
 mod sets_back;
+mod sets_late;
 mod shape;
 
 use crate::{
@@ -46,8 +48,8 @@ pub struct SyncReport {
     /// Changes that have no way across, by key: a computed field changed on the new side, bytes that are not there. Each
     /// record stands in the ledger with both versions.
     pub stranded: Vec<String>,
-    /// Records absent on the new side that were kept on the legacy side, because so many are more likely a loss than
-    /// the work of users.
+    /// Items absent on the one side that were kept on the other, because so many are more likely a loss than the work of
+    /// users.
     pub kept: u64,
     /// The same as evidence.
     pub checks: Vec<Check>,
@@ -96,6 +98,12 @@ impl SyncReport {
         }
     }
 
+    /// What there was to be done.
+    #[must_use]
+    pub const fn found(&self) -> u64 {
+        self.updated + self.created + self.deleted + self.resolved + self.open + self.kept
+    }
+
     /// In one line.
     #[must_use]
     pub fn summary(&self) -> String {
@@ -120,7 +128,13 @@ impl SyncReport {
             .limit("no conflict open, nothing without a way across");
         if !good {
             let first = self.stranded.first().map(|key| format!(", first {key}")).unwrap_or_default();
-            check = check.remedy(format!("both versions stand in the ledger: decide them by hand{first}"));
+            let remedy = match self.kept {
+                0 => format!("both versions stand in the ledger: decide them by hand{first}"),
+                kept => {
+                    format!("{kept} absent at once look like a loss: see that the whole store is there, then retry")
+                }
+            };
+            check = check.remedy(remedy);
         }
         self.checks = vec![check];
     }
@@ -167,6 +181,16 @@ pub async fn drift(cx: &StepContext, dataset: &DatasetPlan) -> Result<Vec<Drift>
 /// As [`reverse()`].
 pub async fn settle(cx: &StepContext, dataset: &DatasetPlan) -> Result<SyncReport> {
     drift::settle(cx, dataset).await
+}
+
+/// The same for a file set: carries forward what only the legacy side created, changed or deleted under the set's prefix,
+/// and lets the policy decide where users did something on the new side too; what both sides created is always left to a
+/// person. `None` if nothing came late.
+///
+/// # Errors
+/// As [`reverse_set`].
+pub async fn settle_set(cx: &StepContext, set: &FileSetPlan) -> Result<Option<SyncReport>> {
+    sets_late::run(cx, set).await
 }
 
 /// Legacy records looked at to learn what they look like.

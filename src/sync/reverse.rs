@@ -133,6 +133,7 @@ impl Carrier<'_> {
         for item in items {
             let legacy = old.remove(&item.key);
             let mapped = mapped.remove(&item.key).and_then(Mapped::ok).flatten();
+            let mapped = mapped.map(|mapped| self.lane.wanted(mapped, Some(&item)));
             match rows.remove(&item.key) {
                 Some(row) => {
                     let seen = Seen { row, legacy, mapped };

@@ -6,20 +6,20 @@
 //! file stays as it is, and the new one is laid beside it under `<key>.cutover-new`. Order of writes: bytes, then the
 //! ledger.
 
-use super::{SyncReport, conflict::Resolution, keep::Keep};
+use super::{SyncReport, conflict::Resolution, sets::Sides};
 use crate::{
     engine::StepContext,
     error::{Fault, FaultKind, Result},
     migrate::{
         files::{
-            FileFacts, FileLane,
+            FileLane,
             transfer::{Haul, Sent, Wanted, Way},
         },
         pump::some_at_a_time,
         records::{Standing, fingerprint},
     },
-    model::{Digest, ItemState, LaneStage, Record, Timestamp, Value},
-    plan::{ConflictPolicy, FileSetPlan},
+    model::{Digest, ItemState, LaneStage, Timestamp},
+    plan::FileSetPlan,
     ports::{BlobInfo, ItemQuery, ItemRow},
 };
 use futures::StreamExt;
@@ -40,8 +40,8 @@ pub(super) async fn run(cx: &StepContext, set: &FileSetPlan) -> Result<SyncRepor
     // Once files are being taken back, an absent one says nothing about what users did.
     if lane.noted("undoing").await?.is_none() && lane.noted("standing").await?.is_some() {
         lane.take_stock().await?;
-        let keep = Keep::load(lane, None).await?;
-        let mut carrier = Carrier { files: &files, set, keep, seen: HashSet::new(), deletions: Vec::new(), report };
+        let sides = Sides::load(&files).await?;
+        let mut carrier = Carrier { files: &files, sides, set, seen: HashSet::new(), deletions: Vec::new(), report };
         carrier.all().await?;
         report = carrier.report;
     }
@@ -61,8 +61,8 @@ enum Done {
 
 struct Carrier<'a> {
     files: &'a FileLane<'a>,
+    sides: Sides<'a>,
     set: &'a FileSetPlan,
-    keep: Keep<'a>,
     /// Eight bytes of each key on the new side.
     seen: HashSet<u64>,
     deletions: Vec<ItemRow>,
@@ -103,7 +103,8 @@ impl Carrier<'_> {
             if item.is_none() && standing.has(&blob.key) {
                 continue;
             }
-            work.push((blob, item));
+            // Of what both sides created the ledger has a conflict and not what was copied.
+            work.push((blob, item.filter(|item| item.digest.is_some())));
         }
         self.report.checked += work.len() as u64;
         let this = &*self;
@@ -127,8 +128,8 @@ impl Carrier<'_> {
                     item
                 }
                 Done::Conflict(mut item, legacy, new) => {
-                    let resolution = if is_new { Resolution::Open } else { self.resolve() };
-                    self.conflict(&item, legacy, Some(new), resolution).await?;
+                    let resolution = if is_new { Resolution::Open } else { self.sides.resolve() };
+                    self.sides.conflict(&mut self.report, &item, legacy, Some(new), resolution).await?;
                     item.state = if resolution == Resolution::Open { ItemState::Conflicting } else { item.state };
                     item
                 }
@@ -139,8 +140,8 @@ impl Carrier<'_> {
                 settled.push(item);
             }
         }
-        self.keep.settled(settled).await?;
-        self.keep.adopted(adopted).await
+        self.sides.keep.settled(settled).await?;
+        self.sides.keep.adopted(adopted).await
     }
 
     /// A file that the run copied, or found there already.
@@ -150,16 +151,16 @@ impl Carrier<'_> {
         if !matches!(item.state, ItemState::Verified | ItemState::Skipped | ItemState::Conflicting) {
             return Ok(Done::Nothing);
         }
-        let Some(info) = self.head_new(&blob.key).await? else { return Ok(Done::Nothing) };
+        let Some(info) = self.sides.head_new(&blob.key).await? else { return Ok(Done::Nothing) };
         if info.size == item.bytes && files.holds(&info, copied, Some(&item)).await? {
             return Ok(Done::Nothing);
         }
-        let Some((size, now)) = self.hash_new(&blob.key).await? else { return Ok(Done::Nothing) };
-        let legacy = self.legacy(&item.source).await?;
+        let Some((size, now)) = self.sides.hash_new(&blob.key).await? else { return Ok(Done::Nothing) };
+        let legacy = self.sides.legacy(&item.source).await?;
         let (untouched, same) = match &legacy {
             None => (false, false),
-            Some(_) if self.as_copied(&item, legacy.as_ref()).await? => (true, now == copied),
-            Some(_) => (false, self.hash_old(&item.source).await? == Some((size, now))),
+            Some(_) if self.sides.as_copied(&item, legacy.as_ref()).await? => (true, now == copied),
+            Some(_) => (false, self.sides.hash_old(&item.source).await? == Some((size, now))),
         };
         (item.digest, item.bytes) = (Some(now), size);
         if same {
@@ -169,7 +170,7 @@ impl Carrier<'_> {
             self.send(&item.key, &item.source, now).await?;
             return Ok(Done::Settled(item, Some(size)));
         }
-        match self.resolve() {
+        match self.sides.resolve() {
             Resolution::New => self.send(&item.key, &item.source, now).await?,
             Resolution::Open => self.send(&item.key, &format!("{}{BESIDE}", item.source), now).await?,
             Resolution::Legacy => {}
@@ -181,14 +182,14 @@ impl Carrier<'_> {
     async fn created(&self, blob: &BlobInfo) -> Result<Done> {
         let Some(rest) = blob.key.strip_prefix(&self.set.to.prefix) else { return Ok(Done::Nothing) };
         let path = format!("{}{rest}", self.set.from.prefix);
-        let Some((size, digest)) = self.hash_new(&blob.key).await? else { return Ok(Done::Nothing) };
-        let mut item = self.keep.item(&blob.key, ItemState::Verified);
+        let Some((size, digest)) = self.sides.hash_new(&blob.key).await? else { return Ok(Done::Nothing) };
+        let mut item = self.sides.keep.item(&blob.key, ItemState::Verified);
         (item.source, item.digest, item.bytes) = (path.clone(), Some(digest), size);
-        let Some(legacy) = self.legacy(&path).await? else {
+        let Some(legacy) = self.sides.legacy(&path).await? else {
             self.send(&blob.key, &path, digest).await?;
             return Ok(Done::Settled(item, Some(size)));
         };
-        if legacy.size == size && self.hash_old(&path).await? == Some((size, digest)) {
+        if legacy.size == size && self.sides.hash_old(&path).await? == Some((size, digest)) {
             return Ok(Done::Settled(item, None));
         }
         // Created on both sides: no policy lets one swallow the other.
@@ -199,24 +200,24 @@ impl Carrier<'_> {
     /// What is to be done about files that the run saw arrive and that are not there any more: users deleted them.
     async fn absent(&mut self, items: Vec<ItemRow>) -> Result<()> {
         for item in items {
-            if self.seen.contains(&fingerprint(&item.key)) || self.head_new(&item.key).await?.is_some() {
+            if self.seen.contains(&fingerprint(&item.key)) || self.sides.head_new(&item.key).await?.is_some() {
                 continue;
             }
             self.report.checked += 1;
-            let legacy = self.legacy(&item.source).await?;
+            let legacy = self.sides.legacy(&item.source).await?;
             if legacy.is_none() {
                 continue;
             }
-            if self.as_copied(&item, legacy.as_ref()).await? {
+            if self.sides.as_copied(&item, legacy.as_ref()).await? {
                 self.deletions.push(item);
                 continue;
             }
-            let resolution = self.resolve();
-            self.conflict(&item, legacy.map(|info| info.size), None, resolution).await?;
+            let resolution = self.sides.resolve();
+            self.sides.conflict(&mut self.report, &item, legacy.map(|info| info.size), None, resolution).await?;
             match resolution {
                 Resolution::New => self.deletions.push(item),
                 Resolution::Legacy => {}
-                Resolution::Open => self.keep.open(&item).await?,
+                Resolution::Open => self.sides.keep.open(&item).await?,
             }
         }
         Ok(())
@@ -238,67 +239,6 @@ impl Carrier<'_> {
             lane.cx.signals.breathe().await?;
         }
         Ok(())
-    }
-
-    /// Keeps a conflict as what is known of both files.
-    async fn conflict(
-        &mut self,
-        item: &ItemRow,
-        legacy: Option<u64>,
-        new: Option<u64>,
-        resolution: Resolution,
-    ) -> Result<()> {
-        let record = |key: &str, size: u64| {
-            let fields = [("key", Value::Text(key.to_owned())), ("size", Value::Text(size.to_string()))];
-            Record(fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
-        };
-        let legacy = legacy.map(|size| record(&item.source, size));
-        let new = new.map(|size| record(&item.key, size));
-        let words = resolution.words(self.files.lane.cx.plan.migration.conflicts);
-        if resolution == Resolution::Open {
-            self.report.open += 1;
-        } else {
-            self.report.resolved += 1;
-        }
-        self.keep.conflict(&item.key, legacy.as_ref(), new.as_ref(), words).await
-    }
-
-    /// How a file is decided that both sides changed.
-    fn resolve(&self) -> Resolution {
-        match self.files.lane.cx.plan.migration.conflicts {
-            ConflictPolicy::LegacyWins => Resolution::Legacy,
-            ConflictPolicy::NewWins => Resolution::New,
-            ConflictPolicy::NewestWins | ConflictPolicy::Manual => Resolution::Open,
-        }
-    }
-
-    async fn head_new(&self, key: &str) -> Result<Option<BlobInfo>> {
-        let doing = format!("look for {key} in {}", self.files.to);
-        self.files.lane.call(&doing, || self.files.new.head(key)).await
-    }
-
-    async fn hash_new(&self, key: &str) -> Result<Option<(u64, Digest)>> {
-        let doing = format!("read {key} in {}", self.files.to);
-        self.files.lane.call(&doing, || self.files.gear.hash(self.files.new.as_ref(), key)).await
-    }
-
-    async fn legacy(&self, path: &str) -> Result<Option<BlobInfo>> {
-        let doing = format!("look for {path}");
-        self.files.lane.call(&doing, || self.files.old.head(path)).await
-    }
-
-    async fn hash_old(&self, path: &str) -> Result<Option<(u64, Digest)>> {
-        let doing = format!("read {path}");
-        self.files.lane.call(&doing, || self.files.gear.hash(self.files.old.as_ref(), path)).await
-    }
-
-    /// Whether the legacy file is the one that was copied.
-    async fn as_copied(&self, item: &ItemRow, legacy: Option<&BlobInfo>) -> Result<bool> {
-        let Some(legacy) = legacy else { return Ok(false) };
-        if legacy.version.is_some() && legacy.version == FileFacts::of(item).version {
-            return Ok(true);
-        }
-        Ok(self.hash_old(&item.source).await?.map(|(_, digest)| digest) == item.digest)
     }
 
     async fn send(&self, key: &str, path: &str, digest: Digest) -> Result<()> {

@@ -26,6 +26,10 @@ impl Far {
             (LaneKind::Records, Some(total)) => Some(total.saturating_sub(tally.skipped)),
             // What a listing that was broken off had found is not the whole.
             (LaneKind::Files, _) if moves && !lane.listing => Some(listed),
+            // A lane that failed after its listing had ended still knows the whole.
+            (LaneKind::Files, Some(total)) if matches!(lane.stage, LaneStage::Failed) => {
+                Some(total.saturating_sub(tally.skipped))
+            }
             _ => None,
         };
         let compares = matches!((lane.kind, lane.stage), (LaneKind::Files, LaneStage::Verifying));
@@ -120,6 +124,8 @@ mod tests {
         assert_eq!(Far::of(&listing).ratio(6_000), None);
         assert_eq!(said(&lane(LaneStage::Waiting)).0, "waits");
         assert_eq!(Far::of(&lane(LaneStage::Failed)).whole, None);
+        let listed = LaneProgress { total: Some(10_010), ..lane(LaneStage::Failed) };
+        assert_eq!(Far::of(&listed).whole, Some(10_000), "it failed after its listing had ended");
     }
 
     #[test]

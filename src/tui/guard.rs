@@ -207,6 +207,13 @@ pub(crate) fn words(payload: &(dyn std::any::Any + Send)) -> String {
     crate::model::text::clean(&text.unwrap_or_else(|| "it did not say why".into()), 300)
 }
 
+/// Columns and rows of the terminal; `None` if there is none.
+#[must_use]
+pub fn size() -> Option<(usize, usize)> {
+    let (cols, rows) = crossterm::terminal::size().ok()?;
+    Some((usize::from(cols), usize::from(rows)))
+}
+
 /// What the operating system says to the console.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outside {

@@ -37,6 +37,7 @@ mod tests;
 
 pub use board::Board;
 pub use glyphs::GlyphChoice;
+pub use guard::size;
 pub use model::Moment;
 pub use run::{picture, run};
 pub use setup::{ItemLine, ItemPage, Items, Left, LogLine, LogSource, PageAsk, PageStart, Preview, Setup, Signal};

@@ -1,7 +1,9 @@
 //! How values are said: ages, durations, counts, rates, and the glyph, role and word of every state. Pure.
 
 use super::{glyphs::Glyphs, theme::Role};
-use crate::model::{BatchState, ItemState, LaneStage, PhaseState, RunState, Severity, StepState, Timestamp, Verdict};
+use crate::model::{
+    BatchProgress, BatchState, ItemState, LaneStage, PhaseState, RunState, Severity, StepState, Timestamp, Verdict,
+};
 use std::time::Duration;
 
 /// Time from `then` to `now`; zero if it lies ahead.
@@ -166,6 +168,14 @@ pub(crate) const fn batch(state: BatchState, g: &Glyphs) -> Sign {
         BatchState::Done => sign(g.ok, Role::Ok, "done"),
         BatchState::Failed => sign(g.crit, Role::Crit, "FAILED"),
         BatchState::Undone => sign(g.undone, Role::Warn, "undone"),
+    }
+}
+
+/// The sign of a batch: one that ended and left failures behind did not end well.
+pub(crate) const fn batch_of(progress: &BatchProgress, g: &Glyphs) -> Sign {
+    match progress.state {
+        BatchState::Done if progress.failed > 0 => sign(g.warn, Role::Warn, "done"),
+        state => batch(state, g),
     }
 }
 

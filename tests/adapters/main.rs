@@ -6,6 +6,7 @@ mod dns;
 mod doubles;
 mod faults;
 mod folder;
+#[path = "../tools/foreign.rs"]
 mod foreign;
 mod http_media;
 mod probes;

@@ -221,12 +221,13 @@ async fn s3s_conforms() {
 
 #[tokio::test]
 async fn rclone_conforms() {
-    let server = Foreign::rclone().await;
-    keeps_its_promises(&server.endpoint, &RCLONE).await;
+    let server = Foreign::rclone(Objects::BUCKET, (Objects::ACCESS, Objects::SECRET), &[]).await;
+    assert!(server.folder().is_dir());
+    keeps_its_promises(&server.endpoint.parse().unwrap(), &RCLONE).await;
 }
 
 #[tokio::test]
 async fn moto_conforms() {
-    let server = Foreign::moto().await;
-    keeps_its_promises(&server.endpoint, &MOTO).await;
+    let server = Foreign::moto(Objects::BUCKET).await;
+    keeps_its_promises(&server.endpoint.parse().unwrap(), &MOTO).await;
 }

@@ -11,16 +11,22 @@ use std::{
 use tempfile::TempDir;
 
 /// A run whose data has moved, at the gate before the names change.
-struct Night {
+pub(super) struct Night {
     dir: TempDir,
-    engine: Process,
+    pub(super) engine: Process,
     _world: Process,
 }
 
 impl Night {
-    fn begin() -> Self {
+    pub(super) fn begin() -> Self {
+        Self::begin_with(|_| {})
+    }
+
+    /// `prepare` gets the folder once the world stands, before the run begins.
+    pub(super) fn begin_with(prepare: impl FnOnce(&Path)) -> Self {
         let dir = TempDir::new().unwrap();
         let world = world(dir.path());
+        prepare(dir.path());
         let mut engine = Process::start(cutover(dir.path()).args(["run", "--headless", "--json"]));
         engine.until("\"kind\":\"gate_opened\"");
         engine.until("\"kind\":\"gate_measured\"");
@@ -30,32 +36,32 @@ impl Night {
         night
     }
 
-    fn moved(mut self) -> Self {
+    pub(super) fn moved(mut self) -> Self {
         self.engine.until("\"kind\":\"gate_opened\"");
         self
     }
 
-    fn folder(&self) -> &Path {
+    pub(super) fn folder(&self) -> &Path {
         self.dir.path()
     }
 
     /// Exit code, last line as JSON, standard error.
-    fn call(&self, args: &[&str]) -> (i32, Value, String) {
+    pub(super) fn call(&self, args: &[&str]) -> (i32, Value, String) {
         ended(&cutover(self.folder()).args(args).arg("--json").output().unwrap())
     }
 
     /// Every line as JSON.
-    fn lines(&self, args: &[&str]) -> Vec<Value> {
+    pub(super) fn lines(&self, args: &[&str]) -> Vec<Value> {
         let output = cutover(self.folder()).args(args).arg("--json").output().unwrap();
         text(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
     /// Standard output, for a person.
-    fn told(&self, args: &[&str]) -> String {
+    pub(super) fn told(&self, args: &[&str]) -> String {
         text(&cutover(self.folder()).args(args).output().unwrap().stdout)
     }
 
-    fn stop(&mut self) {
+    pub(super) fn stop(&mut self) {
         assert_eq!(self.call(&["stop", "--reason", "drill"]).0, 0);
         assert_eq!(self.engine.end().0, 4);
     }

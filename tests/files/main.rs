@@ -6,10 +6,12 @@
 
 mod changing;
 mod existing;
+#[expect(dead_code, reason = "other tests use all of it")]
+#[path = "../tools/foreign.rs"]
+mod foreign;
 mod kills;
 mod life;
 mod nasty;
-mod rclone;
 mod reader;
 mod server;
 mod servers;

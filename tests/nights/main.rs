@@ -7,7 +7,11 @@
 mod binary;
 mod killed;
 mod outcomes;
+#[expect(dead_code, reason = "a night needs a server, and less of it than the tests of what talks to one")]
+#[path = "../postgres/server.rs"]
+mod postgres;
 mod reader;
 mod rollback;
 mod stage;
 mod stop;
+mod told;

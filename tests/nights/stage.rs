@@ -31,10 +31,15 @@ pub(crate) fn scenario(name: &str) -> Scenario {
 
 impl Night {
     pub(crate) async fn new(scenario: Scenario) -> Self {
+        Self::with_plan(scenario, |text| text).await
+    }
+
+    /// A night on the world's plan as this makes it.
+    pub(crate) async fn with_plan(scenario: Scenario, written: impl FnOnce(String) -> String) -> Self {
         println!("scenario {} with seed {}", scenario.name, scenario.seed);
         let folder = tempfile::tempdir().unwrap();
         let world = World::start(scenario, &folder.path().join("world")).await.unwrap();
-        let text = world.plan_text();
+        let text = written(world.plan_text());
         let source = Source { name: "cutover.toml", text: &text, base: folder.path(), env: &|_| None };
         let plan = plan::parse(&source).unwrap_or_else(|problems| panic!("{problems}"));
         let places = Places::new(world.dir());

@@ -8,3 +8,4 @@ mod broken;
 mod desk;
 mod manners;
 mod steering;
+mod watching;

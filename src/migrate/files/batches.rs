@@ -46,7 +46,6 @@ pub async fn retry<'a>(cx: &'a StepContext, files: impl Into<FilesOf<'a>>, batch
 async fn retry_in(files: &FileLane<'_>, batch: &BatchId) -> Result<Tally> {
     let lane = &files.lane;
     finish_begun(files).await?;
-    lane.take_stock().await?;
     find(files, batch).await?;
     let states = vec![ItemState::Failed, ItemState::Lost];
     let query = ItemQuery { batch: Some(batch.clone()), states, limit: TOGETHER, ..ItemQuery::default() };
@@ -60,6 +59,7 @@ async fn retry_in(files: &FileLane<'_>, batch: &BatchId) -> Result<Tally> {
         }
         passes::reopen_batches(files, items).await?;
     }
+    lane.take_stock().await?;
     Mover::new(files).await?.move_batch(find(files, batch).await?).await?;
     lane.once("ask the ledger for sums", lane.cx.work.batch_tally(batch)).await
 }
@@ -172,7 +172,7 @@ async fn close(files: &FileLane<'_>, batch: Option<&BatchId>) -> Result<()> {
         };
         let rows: Vec<BatchRow> = begun.map(undone).collect();
         if !rows.is_empty() {
-            lane.once("save batches", lane.cx.work.enlist(&rows, &[], None)).await?;
+            lane.once("save batches", lane.cx.work.enlist(&rows, &[], &[])).await?;
         }
     }
 }

@@ -42,7 +42,7 @@ impl FileFacts {
     /// What the ledger keeps of an item; nothing for one that users created on the new side.
     pub(crate) fn of(item: &ItemRow) -> Self {
         // Written by the function below; a ledger that an earlier version wrote has none.
-        item.facts.clone().and_then(|facts| serde_json::from_value(facts).ok()).unwrap_or_default()
+        item.facts.as_ref().and_then(|facts| Self::deserialize(facts).ok()).unwrap_or_default()
     }
 
     /// The form in which the ledger keeps it.

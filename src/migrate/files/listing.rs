@@ -3,7 +3,7 @@
 //! The ledger is the queue between the two, so that memory stays small however far the listing is ahead. How far it is
 //! stands in the ledger in the same breath as the batches, so that a process that takes over lists on from there.
 
-use super::{FileEntry, FileFacts, FileLane, KEY_IN_USE, NO_KEY, source::Listed};
+use super::{FileEntry, FileFacts, FileLane, KEPT, KEY_IN_USE, NO_KEY, source::Listed};
 use crate::{
     error::{FaultKind, Result},
     migrate::{
@@ -11,9 +11,9 @@ use crate::{
         records::{GONE, watermark_of},
     },
     model::{BatchId, BatchState, ItemState, Timestamp},
-    ports::{BatchQuery, BatchRow, Cursor, ItemRow},
+    ports::{BatchRow, Cursor, ItemRow},
 };
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt, stream::FuturesOrdered};
 use serde_json::json;
 use std::{
     collections::BTreeMap,
@@ -21,6 +21,9 @@ use std::{
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
 use tokio::sync::Notify;
+
+/// Pages that are on their way into the ledger while the next one is made ready.
+const PAGES_AT_ONCE: usize = 2;
 
 /// Lists a lane's files.
 pub(crate) struct Lister<'a> {
@@ -45,21 +48,15 @@ impl<'a> Lister<'a> {
     /// # Errors
     /// What the ledger says.
     pub(crate) async fn new(files: &'a FileLane<'a>) -> Result<Self> {
-        let last = files.lane.noted("last-batch").await?.and_then(|number| number.as_u64()).unwrap_or(0);
-        let lister = Self {
+        let last =
+            files.lane.once("ask the ledger for batches", files.lane.cx.work.last_number(&files.lane.id)).await?;
+        Ok(Self {
             files,
             last_number: AtomicU64::new(last),
             ended: AtomicBool::new(false),
             knows_nothing: AtomicBool::new(false),
             more: Notify::new(),
-        };
-        // A ledger may know batches without the note: those that a synchronisation made.
-        let query = BatchQuery { lane: Some(files.lane.id.clone()), after: last, limit: 1000, ..BatchQuery::default() };
-        let rows = files.lane.once("ask the ledger for batches", files.lane.cx.work.batch_page(&query)).await?;
-        if let Some(row) = rows.last() {
-            lister.last_number.fetch_max(row.number, Ordering::Relaxed);
-        }
-        Ok(lister)
+        })
     }
 
     /// The lane.
@@ -87,8 +84,9 @@ impl<'a> Lister<'a> {
         self.more.notify_waiters();
         self.more.notify_one();
         self.files.lane.meter.set_listing(false);
+        listed?;
         self.files.lane.meter.set_total(Some(self.files.lane.meter.tally().items()));
-        listed
+        Ok(())
     }
 
     async fn list_from(&self) -> Result<()> {
@@ -98,6 +96,9 @@ impl<'a> Lister<'a> {
         // Of a bucket that is listed for the first time nothing comes twice, and nothing is known.
         self.knows_nothing.store(self.files.is_listing() && lane.meter.tally().items() == 0, Ordering::Relaxed);
         let asked = Timestamp::now();
+        // Two pages of records may speak of the same file: the first one is known before the second is looked at.
+        let at_once = if self.files.is_listing() { PAGES_AT_ONCE } else { 1 };
+        let mut writing = FuturesOrdered::new();
         let mut pages = pin!(self.files.listed(Which::All, from));
         while let Some(listed) = pages.next().await {
             let Listed { entries, standing, as_of } = listed?;
@@ -105,10 +106,14 @@ impl<'a> Lister<'a> {
                 let mark = watermark_of(as_of, asked);
                 lane.note("watermark", &mark.to_string().into()).await?;
             }
-            self.enlist(entries, standing).await?;
+            writing.push_back(self.enlist(entries, standing));
+            if writing.len() >= at_once {
+                writing.try_next().await?;
+            }
             lane.meter.offer();
             lane.cx.signals.hold().await?;
         }
+        while writing.try_next().await?.is_some() {}
         self.knows_nothing.store(false, Ordering::Relaxed);
         lane.note("listing", &json!({ "ended": true })).await
     }
@@ -172,7 +177,7 @@ impl<'a> Lister<'a> {
                 item.state == ItemState::Failed && (newer || !facts.says_the_same(&entry.facts))
             }
             (ItemState::Skipped, _) if item.is_left_out() => false,
-            (ItemState::Skipped, _) if item.reason == GONE => true,
+            (ItemState::Skipped, _) if item.reason == GONE || item.reason == KEPT => true,
             (ItemState::Lost, _) => true,
             (_, Some(wanted)) => item.digest != Some(wanted),
             (ItemState::Skipped, None) => newer || item.digest.is_none(),
@@ -224,10 +229,8 @@ impl<'a> Lister<'a> {
             return Ok(());
         }
         let name = format!("listing:{}", lane.id);
-        let note = standing.as_ref().map(|standing| (name.as_str(), standing));
-        lane.once("write the listing", lane.cx.work.enlist(&batches, &items, note)).await?;
-        let last = self.last_number.load(Ordering::Relaxed);
-        lane.note("last-batch", &last.into()).await?;
+        let note: Vec<_> = standing.as_ref().map(|standing| (name.as_str(), standing)).into_iter().collect();
+        lane.once("write the listing", lane.cx.work.enlist(&batches, &items, &note)).await?;
         for (from, to) in turned {
             lane.meter.turned(from, to);
         }

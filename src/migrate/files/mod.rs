@@ -2,7 +2,7 @@
 //! caught up, verified, taken back.
 //!
 //! `source` says which files there are.
-//! `listing` writes what the source has into the ledger; `mover` moves what the ledger says is open, batch by batch;
+//! `listing` writes what the source has into the ledger; `mover` moves what the ledger says is open, batch by batch (`underway`);
 //! both run at the same time. `transfer` moves one blob and proves it, in `parts` if it is long; `existing` decides about
 //! objects that stand in the target already; `pace` says how many at once; `verify` compares in a run and `audit` for a
 //! person; `batches` does one batch; `write_back` tells the legacy table. A blob that stood in the
@@ -20,6 +20,7 @@ mod parts;
 pub(crate) mod passes;
 mod source;
 pub(crate) mod transfer;
+mod underway;
 mod verify;
 mod write_back;
 
@@ -28,6 +29,7 @@ pub use batches::{Back, retry, take_back};
 pub use compare::VerifyLevel;
 pub(crate) use existing::ALREADY_THERE;
 pub(crate) use facts::{FileEntry, FileFacts};
+pub(crate) use mover::is_nameless;
 pub(crate) use source::Source;
 pub use verify::{verify, verify_set};
 pub use write_back::{clear_write_back, write_back};
@@ -56,6 +58,8 @@ const NO_KEY: &str = "(no key) ";
 pub(crate) const NO_BLOB: &str = "(no file) ";
 /// How the name of an item begins whose record gives the key of another one; key and path follow.
 const KEY_IN_USE: &str = "(key in use) ";
+/// The reason of items whose file is gone from the source, and that users changed in the target before that was seen.
+pub(crate) const KEPT: &str = "gone from the source, and kept as users changed it";
 
 /// Objects listed at once when what was kept aside is cleared.
 const CLEARED_AT_ONCE: u32 = 200;
@@ -109,11 +113,12 @@ async fn copy_all(files: &FileLane<'_>) -> Result<StepDone> {
     let mover = Mover::new(files).await?;
     lane.take_stock().await?;
     futures::try_join!(lister.list_all(), mover.drain(&lister))?;
-    let known = passes::catch_up(&lister, &mover).await?;
+    let seen = passes::catch_up(&lister, &mover).await?;
     mover.move_reopened().await?;
-    match known {
-        Some(known) => passes::drop_unknown(files, &known).await?,
-        None => passes::drop_gone(files).await?,
+    if files.is_listing() {
+        passes::drop_gone_from(files, seen).await?;
+    } else {
+        passes::drop_gone(files).await?;
     }
     lane.take_stock().await?;
     let tally = lane.meter.tally();
@@ -180,7 +185,7 @@ pub(crate) struct FileLane<'a> {
     /// The new bucket.
     pub(crate) new: Arc<dyn BlobStore>,
     /// What blobs are moved with.
-    pub(crate) gear: Gear,
+    pub(crate) gear: Arc<Gear>,
 }
 
 impl<'a> FileLane<'a> {
@@ -223,14 +228,14 @@ impl<'a> FileLane<'a> {
         let limits =
             Limits { bytes_per_s: migration.limit_bytes_per_s, requests_per_s: migration.limit_requests_per_s };
         let planned = usize::try_from(migration.concurrency).unwrap_or(1) * FILES_PER_BATCH;
-        let gear = Gear {
+        let gear = Arc::new(Gear {
             signals: cx.signals.clone(),
             meter: Arc::clone(&lane.meter),
             pace: pace::Pace::new(planned, limits),
             work: Arc::clone(&cx.work),
             lane: lane.id.clone(),
             migration: migration.clone(),
-        };
+        });
         Ok(Self { lane, source, to, old: cx.ports.bucket(from)?, new: cx.ports.bucket(to)?, gear })
     }
 

@@ -5,26 +5,28 @@
 //! noted, before the target is touched; so whoever takes over knows every object that may have been written.
 
 use super::{
-    FileFacts, FileLane, NO_KEY, batches,
+    FileEntry, FileFacts, FileLane, NO_KEY, batches,
     existing::Decision,
     listing::Lister,
     parts,
     transfer::{Haul, Proof, Sent},
+    underway::{self, Flight, Run, Sums, failed_alone, is_the_files, lock},
 };
 use crate::{
+    engine::ByHand,
     error::{Fault, FaultKind, Result},
     migrate::{
         pump::{pump, some_at_a_time},
         records::{GONE, too_many},
     },
-    model::{BatchProgress, BatchState, ItemState, Record, SlowItem, Timestamp},
+    model::{BatchState, ItemState, Timestamp},
     ports::{BatchQuery, BatchRow, ItemQuery, ItemRow},
 };
 use futures::{Stream, stream};
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -44,15 +46,6 @@ const UNSAVED: usize = 64;
 const REOPENED: u32 = 8;
 /// A file longer than this is saved as soon as it has ended.
 const SAVED_AT_ONCE: u64 = 16 << 20;
-/// From when on a file is slow, and how many are named.
-const SLOW: (Duration, usize) = (Duration::from_secs(3), 5);
-
-/// A file under way.
-struct Flight {
-    size: u64,
-    moved: Arc<AtomicU64>,
-    since: Instant,
-}
 
 /// Moves the open batches of a lane of files.
 pub(crate) struct Mover<'a> {
@@ -62,29 +55,12 @@ pub(crate) struct Mover<'a> {
     first_failure: Mutex<Option<String>>,
     errors: Mutex<BTreeMap<&'static str, (FaultKind, u64)>>,
     flights: Mutex<BTreeMap<String, Flight>>,
-}
-
-/// A batch under way.
-struct Run {
-    row: BatchRow,
-    sums: Mutex<Sums>,
-}
-
-#[derive(Default)]
-struct Sums {
-    done: u64,
-    failed: u64,
-    bytes: u64,
-    attempt: u32,
-    unsaved: Vec<ItemRow>,
+    /// What people had turned when it was counted last.
+    by_hand: Mutex<Vec<ByHand>>,
 }
 
 fn by_word(errors: Vec<(FaultKind, u64)>) -> BTreeMap<&'static str, (FaultKind, u64)> {
     errors.into_iter().map(|(kind, sum)| (kind.word(), (kind, sum))).collect()
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl<'a> Mover<'a> {
@@ -101,6 +77,7 @@ impl<'a> Mover<'a> {
             first_failure: Mutex::new(None),
             errors: Mutex::new(by_word(errors)),
             flights: Mutex::default(),
+            by_hand: Mutex::new(lane.cx.signals.by_hand(&lane.id)),
         })
     }
 
@@ -118,11 +95,13 @@ impl<'a> Mover<'a> {
     /// the lane failed; `Cancelled`.
     pub(crate) async fn drain(&self, lister: &Lister<'_>) -> Result<()> {
         let signals = &self.files.lane.cx.signals;
+        // What is listed has a higher number than everything before, so no batch is looked at twice.
+        let after = AtomicU64::new(0);
         loop {
             let more = lister.more();
             // Asked before looking: what is listed after the last look is seen by another one.
             let last_look = lister.has_ended();
-            self.move_open().await?;
+            self.move_after(&after).await?;
             if last_look {
                 return Ok(());
             }
@@ -140,8 +119,13 @@ impl<'a> Mover<'a> {
     /// # Errors
     /// As [`Self::drain`].
     pub(crate) async fn move_open(&self) -> Result<()> {
+        self.move_after(&AtomicU64::new(0)).await
+    }
+
+    /// Moves what is open now in the batches after this number, which becomes that of the last one.
+    async fn move_after(&self, after: &AtomicU64) -> Result<()> {
         let room = || self.room();
-        pump(&self.files.lane, self.open_batches(), room, |row| async {
+        pump(&self.files.lane, self.open_batches(after), room, |row| async {
             self.move_batch(row).await?;
             self.within_limits()
         })
@@ -161,6 +145,7 @@ impl<'a> Mover<'a> {
             }
             let errors = lane.once("ask the ledger for errors", lane.cx.work.errors(&lane.id)).await?;
             *lock(&self.errors) = by_word(errors);
+            *lock(&self.by_hand) = lane.cx.signals.by_hand(&lane.id);
             self.move_open().await?;
         }
         Ok(())
@@ -168,24 +153,43 @@ impl<'a> Mover<'a> {
 
     /// Follows the pace and says how many batches may be worked on at once.
     fn room(&self) -> usize {
-        self.files.lane.meter.set_trouble(self.errors(), self.slow());
+        self.count_by_hand();
+        self.files.lane.meter.set_trouble(self.errors(), underway::slow(&lock(&self.flights)));
         self.files.room()
     }
 
-    fn open_batches(&self) -> impl Stream<Item = Result<BatchRow>> + '_ {
+    /// Counts what people turned since the last look: the ledger has it already.
+    fn count_by_hand(&self) {
         let lane = &self.files.lane;
-        stream::try_unfold((VecDeque::new(), 0), move |(mut ahead, mut after)| async move {
+        let now = lane.cx.signals.by_hand(&lane.id);
+        let seen = std::mem::replace(&mut *lock(&self.by_hand), now.clone());
+        let mut errors = lock(&self.errors);
+        for turned in now {
+            let same = |sum: &&ByHand| (sum.from, sum.error, sum.to) == (turned.from, turned.error, turned.to);
+            let before = seen.iter().find(same).map_or(0, |sum| sum.count);
+            for _ in before..turned.count {
+                lane.meter.turned(Some(turned.from), turned.to);
+                if let Some((_, sum)) = turned.error.and_then(|kind| errors.get_mut(kind.word())) {
+                    *sum = sum.saturating_sub(1);
+                }
+            }
+        }
+    }
+
+    fn open_batches<'s>(&'s self, after: &'s AtomicU64) -> impl Stream<Item = Result<BatchRow>> + 's {
+        let lane = &self.files.lane;
+        stream::try_unfold(VecDeque::new(), move |mut ahead| async move {
             if ahead.is_empty() {
-                let (of, states) = (Some(lane.id.clone()), OPEN.to_vec());
+                let (of, states, after) = (Some(lane.id.clone()), OPEN.to_vec(), after.load(Ordering::Relaxed));
                 let query = BatchQuery { lane: of, states, after, limit: BATCHES_AHEAD, ..BatchQuery::default() };
                 ahead = lane.once("ask the ledger for batches", lane.cx.work.batch_page(&query)).await?.into();
             }
             let Some(row): Option<BatchRow> = ahead.pop_front() else { return Ok(None) };
-            after = row.number;
+            after.store(row.number, Ordering::Relaxed);
             if !lane.cx.plan.migration.pace.is_zero() {
                 lane.cx.signals.wait(lane.cx.plan.migration.pace).await?;
             }
-            Ok(Some((row, (ahead, after))))
+            Ok(Some((row, ahead)))
         })
     }
 
@@ -222,6 +226,8 @@ impl<'a> Mover<'a> {
         let batch = Some(run.row.batch.clone());
         let query = ItemQuery { lane: Some(lane.id.clone()), batch, states, limit, ..ItemQuery::default() };
         let items = lane.once("ask the ledger for items", lane.cx.work.items(&query)).await?;
+        // Some of them may have been opened again a moment ago.
+        self.count_by_hand();
         lock(&run.sums).done = run.row.items.saturating_sub(items.len() as u64);
         let before: Vec<ItemState> = items.iter().map(|item| item.state).collect();
         let decide = |(place, item): (usize, ItemRow)| async move { Ok((place, self.decide(item).await?)) };
@@ -242,7 +248,7 @@ impl<'a> Mover<'a> {
             self.ended(run, before.get(place).copied(), item);
         }
         lock(&run.sums).unsaved.extend(intents);
-        self.flush(run, BatchState::Running, "").await?;
+        self.intend(run).await?;
         let moves = moves.into_iter().map(|(item, only_new)| self.move_one(run, item, only_new)).collect();
         some_at_a_time(AT_ONCE, moves).await?;
         self.flush(run, BatchState::Done, "").await
@@ -296,7 +302,7 @@ impl<'a> Mover<'a> {
                             only_new = false;
                             // What stood there must be known before it is overwritten.
                             lock(&run.sums).unsaved.push(item.clone());
-                            self.flush(run, BatchState::Running, "").await?;
+                            self.intend(run).await?;
                         }
                     }
                     continue;
@@ -363,7 +369,7 @@ impl<'a> Mover<'a> {
         let flight =
             Flight { size: haul.wanted.size.unwrap_or(0), moved: Arc::clone(&haul.moved), since: Instant::now() };
         lock(&self.flights).insert(key.to_owned(), flight);
-        let gear = self.files.gear.clone();
+        let gear = Arc::clone(&self.files.gear);
         let task = AbortOnDropHandle::new(tokio::spawn(async move { gear.transfer(&haul).await }));
         let ended = task.await;
         lock(&self.flights).remove(key);
@@ -389,7 +395,7 @@ impl<'a> Mover<'a> {
             let kind = item.error.unwrap_or(FaultKind::Unmet);
             lock(&self.errors).entry(kind.word()).or_insert((kind, 0)).1 += 1;
             // At once: a lane that ends on it has no later moment.
-            self.files.lane.meter.set_trouble(self.errors(), self.slow());
+            self.files.lane.meter.set_trouble(self.errors(), underway::slow(&lock(&self.flights)));
             tracing::warn!("{}: {} failed: {}", self.files.lane.id, item.key, item.reason);
             lock(&self.first_failure).get_or_insert_with(|| format!("{}: {}", item.key, item.reason));
         }
@@ -412,103 +418,44 @@ impl<'a> Mover<'a> {
         Ok(())
     }
 
-    /// Saves the batch and what has not been saved of it.
-    async fn flush(&self, run: &Run, state: BatchState, error: &str) -> Result<()> {
+    /// Saves the batch and what has not been saved of it, before anything is touched that it speaks of.
+    async fn intend(&self, run: &Run) -> Result<()> {
         let unsaved = std::mem::take(&mut lock(&run.sums).unsaved);
-        let row = run.row(state, error);
+        let row = run.row(BatchState::Running, "");
         self.files.lane.once("save a batch", self.files.lane.cx.work.save(&row, &unsaved)).await
     }
 
+    /// Saves the batch and how files ended. Whoever does not know it looks at the target again.
+    async fn flush(&self, run: &Run, state: BatchState, error: &str) -> Result<()> {
+        let unsaved = std::mem::take(&mut lock(&run.sums).unsaved);
+        let rows = [run.row(state, error)];
+        self.files.lane.once("save a batch", self.files.lane.cx.work.enlist(&rows, &unsaved, &[])).await
+    }
+
     fn errors(&self) -> Vec<(FaultKind, u64)> {
-        let mut errors: Vec<(FaultKind, u64)> = lock(&self.errors).values().copied().collect();
+        let mut errors: Vec<(FaultKind, u64)> =
+            lock(&self.errors).values().copied().filter(|(_, sum)| *sum > 0).collect();
         errors.sort_by_key(|(_, sum)| std::cmp::Reverse(*sum));
         errors
     }
-
-    fn slow(&self) -> Vec<SlowItem> {
-        let flights = lock(&self.flights);
-        let mut slow: Vec<SlowItem> = flights
-            .iter()
-            .filter(|(_, flight)| flight.since.elapsed() >= SLOW.0)
-            .map(|(key, flight)| SlowItem {
-                key: key.clone(),
-                size: flight.size,
-                moved: flight.moved.load(Ordering::Relaxed),
-                seconds: flight.since.elapsed().as_secs(),
-            })
-            .collect();
-        slow.sort_by_key(|item| std::cmp::Reverse(item.seconds));
-        slow.truncate(SLOW.1);
-        slow
-    }
 }
 
-/// Whether this is wrong with one file rather than with a whole side.
-const fn is_the_files(kind: FaultKind) -> bool {
-    matches!(
-        kind,
-        FaultKind::Garbage
-            | FaultKind::Changed
-            | FaultKind::Mismatch
-            | FaultKind::Server
-            | FaultKind::Timeout
-            | FaultKind::Throttled
-            | FaultKind::Permission
-            | FaultKind::Refused
-            | FaultKind::NotFound
-    )
-}
-
-/// A decision that failed for what is wrong with one file ends that file: a key that the bucket refuses to look at, a
-/// source that cannot be read. The others go on.
-fn failed_alone(item: ItemRow, decision: Result<Decision>) -> Result<Decision> {
-    use FaultKind::{Changed, Garbage, Mismatch, NotFound, Permission, Refused};
-    match decision {
-        Err(fault) if matches!(fault.kind, Changed | Garbage | Mismatch | NotFound | Permission | Refused) => {
-            let (error, reason) = (Some(fault.kind), fault.chain());
-            Ok(Decision::Ended(ItemRow { state: ItemState::Failed, error, reason, ..item }))
-        }
-        decision => decision,
-    }
-}
-
-impl Run {
-    fn row(&self, state: BatchState, error: &str) -> BatchRow {
-        let sums = lock(&self.sums);
-        BatchRow {
-            state,
-            failed: sums.failed,
-            bytes: self.row.bytes + sums.bytes,
-            error: error.into(),
-            finished: matches!(state, BatchState::Done | BatchState::Failed).then(Timestamp::now),
-            ..self.row.clone()
-        }
-    }
-
-    fn progress(&self, state: BatchState, error: &str) -> BatchProgress {
-        let row = self.row(state, error);
-        let sums = lock(&self.sums);
-        let done = if state == BatchState::Done { row.items } else { sums.done };
-        BatchRow { attempts: sums.attempt, ..row }.into_progress(done)
-    }
-}
-
-/// Moves the files of these records if the target does not hold them as they are now. Gives files and bytes moved.
+/// Moves these files if the target does not hold them as they are now. Gives files and bytes moved.
 ///
 /// # Errors
 /// As [`Mover::drain`].
-pub(crate) async fn carry(files: &FileLane<'_>, records: Vec<Record>) -> Result<(u64, u64)> {
+pub(crate) async fn carry(files: &FileLane<'_>, entries: Vec<FileEntry>) -> Result<(u64, u64)> {
     batches::finish_begun(files).await?;
     files.lane.take_stock().await?;
     let lister = Lister::new(files).await?;
     let mover = Mover::new(files).await?;
-    if lister.enlist(files.entries(&records), None).await? > 0 {
+    if lister.enlist(entries, None).await? > 0 {
         mover.move_open().await?;
     }
     Ok((mover.carried.0.into_inner(), mover.carried.1.into_inner()))
 }
 
 /// An item that is named after a flaw of its record.
-pub(super) fn is_nameless(item: &ItemRow) -> bool {
+pub(crate) fn is_nameless(item: &ItemRow) -> bool {
     [NO_KEY, super::KEY_IN_USE, super::NO_BLOB].iter().any(|mark| item.key.starts_with(mark))
 }

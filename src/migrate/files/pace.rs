@@ -190,6 +190,7 @@ impl Pace {
     /// Does as people changed it; gives how many at once now, and why it is slower than it could be.
     pub(crate) fn follow(&self, tuning: Tuning) -> (usize, String) {
         let mut state = self.lock();
+        let before = state.limit();
         let by_hand = self.planned.saturating_add_signed(isize::try_from(tuning.by).unwrap_or(0)).clamp(1, MOST);
         state.by_hand = (tuning.by != 0).then_some(by_hand);
         let limits = tuning.limits.unwrap_or(self.limits);
@@ -205,7 +206,9 @@ impl Pace {
         }
         let limit = state.limit();
         drop(state);
-        self.room.notify_waiters();
+        if limit > before {
+            self.room.notify_waiters();
+        }
         (limit, why.join(", "))
     }
 
@@ -258,10 +261,14 @@ impl Pace {
         let elapsed = state.began.elapsed();
         if elapsed >= STRETCH {
             let brought = Stretch { seconds: elapsed.as_secs_f64(), ..state.brought };
+            let before = state.limit();
             state.tuner.stretch(brought);
             (state.began, state.brought) = (Instant::now(), Stretch::default());
+            let grew = state.limit() > before;
             drop(state);
-            self.room.notify_waiters();
+            if grew {
+                self.room.notify_waiters();
+            }
         }
     }
 

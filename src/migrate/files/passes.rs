@@ -26,6 +26,8 @@ use std::{
 const PASSES: u32 = 8;
 /// Items looked at together.
 const TOGETHER: u32 = 500;
+/// Keys of the source that are kept in memory at once, about.
+const SHARE: u64 = 1 << 20;
 
 /// Makes what failed pending again, in the batches it belongs to. What failed for a flaw of its record is forgotten, and
 /// the source is listed again: whoever still has the flaw fails anew, whoever was mended moves.
@@ -34,6 +36,10 @@ const TOGETHER: u32 = 500;
 /// What the ledger says.
 pub(super) async fn reopen(files: &FileLane<'_>) -> Result<()> {
     let lane = &files.lane;
+    let tally = lane.meter.tally();
+    if tally.failed + tally.lost == 0 {
+        return Ok(());
+    }
     let query = ItemQuery { states: vec![ItemState::Failed, ItemState::Lost], limit: TOGETHER, ..ItemQuery::default() };
     let mut pages = pin!(lane.items(&query));
     let mut again = false;
@@ -72,21 +78,25 @@ pub(super) async fn reopen_batches(files: &FileLane<'_>, items: Vec<ItemRow>) ->
     Ok(())
 }
 
-/// Carries the files of records that changed since the watermark, pass after pass, until one brings nothing new.
-/// A bucket is listed again for that, which also says what is still there: eight bytes of each key, as the last pass saw
-/// them.
-pub(super) async fn catch_up(lister: &Lister<'_>, mover: &Mover<'_>) -> Result<Option<HashSet<u64>>> {
-    let mut known = None;
+/// Carries the files of records that changed since the watermark, pass after pass, until one brings nothing new. Of a
+/// bucket, which is listed again for that, it gives how many files the last pass saw.
+pub(super) async fn catch_up(lister: &Lister<'_>, mover: &Mover<'_>) -> Result<Option<u64>> {
     for _ in 0..PASSES {
-        known = lister.files().is_listing().then(HashSet::new);
-        if pass(lister, mover, known.as_mut()).await? == 0 {
-            break;
+        let Passed { seen, brought } = pass(lister, mover).await?;
+        if brought == 0 {
+            return Ok(lister.files().is_listing().then_some(seen));
         }
     }
-    Ok(known)
+    Ok(None)
 }
 
-async fn pass(lister: &Lister<'_>, mover: &Mover<'_>, mut known: Option<&mut HashSet<u64>>) -> Result<u64> {
+/// What a pass found.
+struct Passed {
+    seen: u64,
+    brought: u64,
+}
+
+async fn pass(lister: &Lister<'_>, mover: &Mover<'_>) -> Result<Passed> {
     let files = lister.files();
     let lane = &files.lane;
     let since = match &files.source {
@@ -96,13 +106,11 @@ async fn pass(lister: &Lister<'_>, mover: &Mover<'_>, mut known: Option<&mut Has
     let which = since.map_or(Which::All, Which::Since);
     let asked = Timestamp::now();
     let mut pages = pin!(files.listed(which, Cursor::START));
-    let (mut brought, mut next_mark) = (0, None);
+    let (mut seen, mut brought, mut next_mark) = (0, 0, None);
     while let Some(listed) = pages.next().await {
         let Listed { entries, as_of, .. } = listed?;
         next_mark.get_or_insert_with(|| watermark_of(as_of, asked));
-        if let Some(known) = known.as_deref_mut() {
-            known.extend(entries.iter().map(|entry| fingerprint(&entry.key)));
-        }
+        seen += entries.len() as u64;
         brought += lister.enlist(entries, None).await?;
         lane.cx.signals.breathe().await?;
     }
@@ -112,18 +120,26 @@ async fn pass(lister: &Lister<'_>, mover: &Mover<'_>, mut known: Option<&mut Has
     if let Some(mark) = next_mark.filter(|_| !files.is_listing()) {
         lane.note("watermark", &mark.to_string().into()).await?;
     }
-    Ok(brought)
+    Ok(Passed { seen, brought })
 }
 
 /// Takes files back whose records were deleted in the source after they were copied. Only looks when the records' lane
-/// says that there are any: then the source's keys are read once more, eight bytes kept for each.
+/// says that there are any.
 pub(crate) async fn drop_gone(files: &FileLane<'_>) -> Result<()> {
     let (lane, _) = files.dataset()?;
     let records = lane.once("ask the ledger for sums", lane.cx.work.tally(&lane.dataset.lane())).await?;
     if records.skipped == 0 && records.items() <= lane.count(&lane.old).await? {
         return Ok(());
     }
-    drop_unknown(files, &keys_of_source(files).await?).await
+    drop_unknown(files).await
+}
+
+/// The same for a bucket of which the last pass saw so many files. Everything that it saw is an item: if there are as many
+/// of them, none is gone.
+pub(super) async fn drop_gone_from(files: &FileLane<'_>, seen: Option<u64>) -> Result<()> {
+    let lane = &files.lane;
+    let known = lane.once("ask the ledger for sums", lane.cx.work.tally(&lane.id)).await?.items();
+    if seen == Some(known) { Ok(()) } else { drop_unknown(files).await }
 }
 
 /// Forgets what failed and no record asks for any more: whoever mends a record may give its file another key, and what
@@ -132,22 +148,12 @@ pub(super) async fn drop_failed(files: &FileLane<'_>) -> Result<()> {
     if files.lane.meter.tally().failed == 0 || files.is_listing() {
         return Ok(());
     }
-    drop_those(files, &keys_of_source(files).await?, vec![ItemState::Failed]).await
-}
-
-/// Fingerprints of all keys that the source asks for: eight bytes for each.
-async fn keys_of_source(files: &FileLane<'_>) -> Result<HashSet<u64>> {
-    let mut known: HashSet<u64> = HashSet::new();
-    let mut pages = pin!(files.listed(Which::All, Cursor::START));
-    while let Some(listed) = pages.next().await {
-        known.extend(listed?.entries.iter().map(|entry| fingerprint(&entry.key)));
-    }
-    Ok(known)
+    drop_those(files, vec![ItemState::Failed]).await
 }
 
 /// Takes files back that the source does not have any more. Of what a listing did not bring the bucket is asked once more:
 /// a folder that could not be read must not look like one that was emptied.
-pub(super) async fn drop_unknown(files: &FileLane<'_>, known: &HashSet<u64>) -> Result<()> {
+async fn drop_unknown(files: &FileLane<'_>) -> Result<()> {
     let states = vec![
         ItemState::Pending,
         ItemState::Copying,
@@ -157,36 +163,61 @@ pub(super) async fn drop_unknown(files: &FileLane<'_>, known: &HashSet<u64>) -> 
         ItemState::Lost,
         ItemState::Skipped,
     ];
-    drop_those(files, known, states).await
+    drop_those(files, states).await
 }
 
-async fn drop_those(files: &FileLane<'_>, known: &HashSet<u64>, states: Vec<ItemState>) -> Result<()> {
-    let lane = &files.lane;
-    let query = ItemQuery { states, limit: TOGETHER, ..ItemQuery::default() };
-    let mut pages = pin!(lane.items(&query));
-    while let Some(items) = pages.next().await {
-        let mut items = items?;
-        items.retain(|item| {
-            let counts = match item.state {
-                ItemState::Pending => true,
-                // Left alone in the target, and no longer counted.
-                ItemState::Skipped => item.reason != GONE,
-                state => has_arrived(state) || item.attempts > 0,
-            };
-            let named = if files.is_listing() { item.key.starts_with(NO_BLOB) } else { is_nameless(item) };
-            counts && !known.contains(&fingerprint(&item.key)) && !named
-        });
-        if files.is_listing() {
-            items = gone_for_sure(files, items).await?;
+/// Reads the source's keys once more, as often as it takes to keep few enough of them in memory at a time.
+async fn drop_those(files: &FileLane<'_>, states: Vec<ItemState>) -> Result<()> {
+    let known = files.lane.once("ask the ledger for sums", files.lane.cx.work.tally(&files.lane.id)).await?.items();
+    let shares = known / SHARE + 1;
+    for share in 0..shares {
+        let is_in = |fingerprint: u64| fingerprint % shares == share;
+        let keys = keys_of_source(files, is_in).await?;
+        let query = ItemQuery { states: states.clone(), limit: TOGETHER, ..ItemQuery::default() };
+        let mut pages = pin!(files.lane.items(&query));
+        while let Some(items) = pages.next().await {
+            let mut items = items?;
+            items.retain(|item| {
+                let fingerprint = fingerprint(&item.key);
+                is_in(fingerprint) && !keys.contains(&fingerprint) && may_go(files, item)
+            });
+            if files.is_listing() {
+                items = gone_for_sure(files, items).await?;
+            }
+            undo::take_back_gone_files(files, &items).await?;
+            files.lane.cx.signals.breathe().await?;
         }
-        undo::take_back_gone_files(files, &items).await?;
-        lane.cx.signals.breathe().await?;
     }
     Ok(())
 }
 
+/// Fingerprints of those of the keys that the source asks for: eight bytes for each.
+async fn keys_of_source(files: &FileLane<'_>, wanted: impl Fn(u64) -> bool) -> Result<HashSet<u64>> {
+    let mut keys: HashSet<u64> = HashSet::new();
+    let mut pages = pin!(files.listed(Which::All, Cursor::START));
+    while let Some(listed) = pages.next().await {
+        keys.extend(listed?.entries.iter().map(|entry| fingerprint(&entry.key)).filter(|key| wanted(*key)));
+    }
+    Ok(keys)
+}
+
+/// Whether an item that the source does not have is one to be taken back, or no longer counted.
+fn may_go(files: &FileLane<'_>, item: &ItemRow) -> bool {
+    let counts = match item.state {
+        ItemState::Pending => true,
+        // Left alone in the target, and no longer counted.
+        ItemState::Skipped => item.reason != GONE,
+        state => has_arrived(state) || item.attempts > 0,
+    };
+    let named = if files.is_listing() { item.key.starts_with(NO_BLOB) } else { is_nameless(item) };
+    counts && !named
+}
+
 /// Those of the items whose files the bucket says it does not have.
-async fn gone_for_sure(files: &FileLane<'_>, items: Vec<ItemRow>) -> Result<Vec<ItemRow>> {
+///
+/// # Errors
+/// What the bucket says after all attempts.
+pub(crate) async fn gone_for_sure(files: &FileLane<'_>, items: Vec<ItemRow>) -> Result<Vec<ItemRow>> {
     let mut gone = Vec::new();
     for item in items {
         let doing = format!("look for {} again", item.source);

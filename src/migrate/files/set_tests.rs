@@ -90,7 +90,7 @@ async fn late_changed_and_gone_files_are_followed() {
     world.media.remove(&path(4));
     world.media.remove(&path(3));
     let found = verify_set(&world.start(), &loose(), VerifyLevel::Checksum).await.unwrap();
-    assert_eq!((found.missing, found.different, found.extra), (1, 2, 1), "{found:?}");
+    assert_eq!((found.missing, found.different, found.extra, found.late), (1, 2, 1, 4), "{found:?}");
     copy_set(&world.start(), &loose()).await.unwrap();
     assert_arrived(&world);
     assert!(!world.r2.blobs().contains_key(&key(4)));

@@ -23,7 +23,7 @@ use std::{collections::HashSet, sync::Arc};
 /// Blobs on a page of a listing.
 const PAGE: u32 = 1000;
 /// Pages of a scan that are taken together, if they have come.
-const TOGETHER: usize = 4;
+const TOGETHER: usize = 2;
 /// How the keys begin that the program uses for itself, in every bucket.
 const OWN: &str = ".cutover-";
 

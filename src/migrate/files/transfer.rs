@@ -152,7 +152,8 @@ impl Gear {
     /// Passes a body through, no faster than it may, and keeps what went by.
     fn tee(&self, haul: &Haul, body: BlobBody) -> (BlobBody, Arc<Mutex<Seen>>) {
         let seen = Arc::new(Mutex::new(Seen::default()));
-        let (kept, gear, moved) = (Arc::clone(&seen), self.clone(), Arc::clone(&haul.moved));
+        let (kept, moved) = (Arc::clone(&seen), Arc::clone(&haul.moved));
+        let (meter, pace) = (Arc::clone(&self.meter), Arc::clone(&self.pace));
         let bytes = body.bytes.then(move |piece| {
             let length = piece.as_ref().map_or(0, |bytes| bytes.len() as u64);
             {
@@ -165,8 +166,8 @@ impl Gear {
                     Err(fault) => seen.fault = Some(fault.kind),
                 }
             }
-            gear.went_by(&moved, length);
-            let pace = Arc::clone(&gear.pace);
+            went_by((&meter, &pace), &moved, length);
+            let pace = Arc::clone(&pace);
             async move {
                 pace.bytes(length).await;
                 piece
@@ -177,9 +178,7 @@ impl Gear {
 
     /// So many bytes of a blob have moved.
     pub(super) fn went_by(&self, moved: &AtomicU64, bytes: u64) {
-        moved.fetch_add(bytes, Ordering::Relaxed);
-        self.meter.moved(0, bytes);
-        self.pace.moved(0, bytes);
+        went_by((&self.meter, &self.pace), moved, bytes);
     }
 
     /// Moves a blob once.
@@ -275,6 +274,12 @@ impl Gear {
         self.pace.request(&self.signals).await?;
         hash(&self.signals, bucket, key).await
     }
+}
+
+fn went_by((meter, pace): (&Meter, &Pace), moved: &AtomicU64, bytes: u64) {
+    moved.fetch_add(bytes, Ordering::Relaxed);
+    meter.moved(0, bytes);
+    pace.moved(0, bytes);
 }
 
 /// Length and SHA-256 of a blob, by reading it; `None` if it is not there.

@@ -1,7 +1,7 @@
 //! Compares every file of the source with what the target holds, keeps a verdict of each, and finds what stands
 //! on one side only.
 
-use super::{FileEntry, FileLane, VerifyLevel, Which, compare::Finding};
+use super::{FileEntry, FileFacts, FileLane, VerifyLevel, Which, compare::Finding};
 use crate::{
     engine::StepContext,
     error::Result,
@@ -127,6 +127,9 @@ impl Verifier<'_> {
                 found.different += 1;
             }
         }
+        if self.files.is_listing() && came_late(entry, item) {
+            found.late += 1;
+        }
         // Why it failed when it was copied says more than that it is not there.
         let kept = item.filter(|item| item.state == ItemState::Failed && !item.reason.is_empty());
         found.differs(&entry.key, kept.map_or(finding.detail.as_str(), |item| item.reason.as_str()));
@@ -182,12 +185,18 @@ impl Verifier<'_> {
                 if ours && !wanted.contains(&fingerprint(&item.key)) {
                     let mut found = self.found();
                     found.extra += 1;
+                    found.late += u64::from(self.files.is_listing());
                     found.differs(item.key, "extra: the source does not have it");
                 }
             }
         }
         Ok(())
     }
+}
+
+/// Whether the bucket has had this file, as it is now, only since it was listed for the copy.
+fn came_late(entry: &FileEntry, item: Option<&ItemRow>) -> bool {
+    item.is_none_or(|item| item.reason == GONE || entry.facts.is_newer_than(&FileFacts::of(item)))
 }
 
 /// How the items of a page end, by the reason.

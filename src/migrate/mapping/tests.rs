@@ -17,6 +17,7 @@ fn dataset(map: &[(&str, &str)], drop: &[&str], back: Option<&[&str]>) -> Datase
         updated: Some("updated_at".into()),
         map: map.iter().map(|(k, v)| ((*k).to_string(), (*v).to_string())).collect(),
         drop: drop.iter().map(ToString::to_string).collect(),
+        on_conflict: crate::plan::OnConflict::Overwrite,
         back: back.map(|fields| fields.iter().map(ToString::to_string).collect()),
         fields: FieldsPlan::default(),
         blob: Some(BlobPlan {

@@ -188,6 +188,10 @@ impl Auditor<'_> {
                     self.begun.left_out += 1;
                     continue;
                 }
+                Judged::Kept => {
+                    self.begun.standing += 1;
+                    continue;
+                }
                 Judged::Missing { late: true } => (ItemVerdict::OnlyInSource, "written since the lane copied".into()),
                 Judged::Missing { late: false } => (ItemVerdict::OnlyInSource, why.unwrap_or_default()),
                 Judged::Different { fields, .. } => (ItemVerdict::Differs, fields.join(", ")),

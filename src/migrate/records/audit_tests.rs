@@ -1,7 +1,12 @@
-use super::{audit, audited, copy, repair, retry_failed, verify};
+use super::{Take, audit, audited, copy, decide, repair, retry_failed, verify};
 use crate::{
-    migrate::world::{World, user, users},
+    error::FaultKind,
+    migrate::{
+        undo_records,
+        world::{World, user, users},
+    },
     model::{ItemState, LaneId},
+    plan::{DatasetPlan, OnConflict},
     ports::{ItemVerdict, VerdictQuery, Work, fakes::Mishap},
 };
 use serde_json::json;
@@ -101,4 +106,57 @@ async fn what_failed_is_kept_with_its_row_and_moved_when_it_can_be() {
     assert_eq!((done.mended, done.left), (2, 0));
     let items = world.work.all(&LaneId::new("users"));
     assert!(items.values().all(|item| item.state == ItemState::Verified && item.facts.is_none()), "{items:?}");
+}
+
+/// Rows 1 to 4 stand on the new side before the run; the first is the same already.
+fn standing_before() -> World {
+    let world = World::new(6, 0);
+    for id in 2..=4 {
+        world.new.put("users", json!({"id": id, "email": "was here", "own": id}));
+    }
+    world
+}
+
+#[tokio::test]
+async fn what_stood_there_before_is_skipped_merged_or_asked_about() {
+    let email = |world: &World, id: &str| world.new.row("users", id).unwrap().text("email").unwrap();
+    let policy = |on_conflict| DatasetPlan { on_conflict, ..users() };
+
+    let (world, dataset) = (standing_before(), policy(OnConflict::Skip));
+    let before = world.new.rows("users");
+    copy(&world.start(), &dataset).await.unwrap();
+    assert_eq!((email(&world, "2").as_str(), world.states("users")["Skipped"]), ("was here", 3));
+    let found = verify(&world.start(), &dataset).await.unwrap();
+    assert!(found.is_same() && found.same == 3 && found.standing == 3, "{found:?}");
+    world.old.put("users", user(3));
+    world.old.remove("users", "5");
+    copy(&world.start(), &dataset).await.unwrap();
+    assert!(verify(&world.start(), &dataset).await.unwrap().is_same());
+    assert_eq!(email(&world, "3"), "was here", "also when it changes later");
+    undo_records(&world.start(), &dataset).await.unwrap();
+    assert_eq!(world.new.rows("users"), before);
+
+    let (world, dataset) = (standing_before(), policy(OnConflict::Merge { keep: vec!["email".into()] }));
+    copy(&world.start(), &dataset).await.unwrap();
+    assert_eq!(email(&world, "2"), "was here");
+    assert!(world.new.row("users", "2").unwrap().get("name").is_some(), "the other fields are written");
+    let found = verify(&world.start(), &dataset).await.unwrap();
+    assert!(found.is_same() && found.same == 6, "{found:?}");
+
+    let (mut world, dataset) = (standing_before(), policy(OnConflict::Ask));
+    let fault = copy(&world.start(), &dataset).await.unwrap_err();
+    assert_eq!(fault.kind, FaultKind::Unmet);
+    assert!(fault.detail.contains("stood there before"), "{}", fault.detail);
+    world.plan.migration.max_failures = 3;
+    copy(&world.start(), &dataset).await.unwrap();
+    assert_eq!(email(&world, "2"), "was here");
+    let done = decide(&world.start(), &dataset, &["2".into()], Take::Source).await.unwrap();
+    assert_eq!((done.mended, done.left), (1, 2));
+    let done = decide(&world.start(), &dataset, &[], Take::Target).await.unwrap();
+    assert_eq!((done.mended, done.left), (2, 0));
+    assert_ne!(email(&world, "2"), "was here");
+    assert_eq!(email(&world, "3"), "was here");
+    assert!(verify(&world.start(), &dataset).await.unwrap().is_same());
+    undo_records(&world.start(), &dataset).await.unwrap();
+    assert_eq!(email(&world, "2"), "was here", "what was overwritten is restored");
 }

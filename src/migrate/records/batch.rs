@@ -1,10 +1,9 @@
 //! Moves one batch of records: looks at what stands there, saves the intent, writes, saves what came out, reads back.
 
+use super::intent::{self, Entry, Known, Planned};
 use crate::{
     error::{Fault, FaultKind, Result},
     migrate::{
-        compare::Kinds,
-        convert::{FILTERED, Mapped},
         lane::{Lane, by_key},
         undo,
     },
@@ -34,13 +33,6 @@ pub(crate) struct Job {
     pub(crate) records: Vec<Record>,
     /// The batch as it stands, if only some of its records are moved again.
     pub(crate) base: Option<BatchRow>,
-}
-
-/// A record on its way.
-struct Entry<'j> {
-    key: String,
-    record: &'j Record,
-    mapped: Mapped,
 }
 
 /// Moves batches of one lane.
@@ -147,14 +139,20 @@ impl<'a> Mover<'a> {
         let standing = self.standing(&keys, &prior).await?;
         self.expel(run, &prior).await?;
         let kinds = lane.kinds().await?;
-        let intent = |entry: &Entry<'_>| self.intent(run, entry, prior.get(&entry.key), &standing, kinds);
-        let mut items: Vec<ItemRow> = run.entries.iter().map(intent).collect();
+        let planned = run.entries.iter().map(|entry| {
+            let (prior, standing) = (prior.get(&entry.key), standing.get(&entry.key));
+            let policy = &lane.dataset.on_conflict;
+            let planned = Known { lane: &lane.id, batch: self.name(run.job.number), policy, kinds, prior, standing };
+            let Planned { item, written } = intent::plan(entry, planned);
+            (item, written)
+        });
+        let (mut items, written): (Vec<ItemRow>, Vec<Option<Record>>) = planned.unzip();
         let intent = self.row(run, BatchState::Running, &items, "");
         lane.once("save a batch's intent", work.save(&intent, &items)).await?;
         turned(lane, items.iter().map(|item| (prior.get(&item.key).map(|row| row.state), item.state)));
 
         let intended: Vec<ItemState> = items.iter().map(|item| item.state).collect();
-        self.write(run, &mut items).await?;
+        self.write(run, &mut items, &written).await?;
         let row = self.row(run, BatchState::Done, &items, "");
         lane.once("save a batch", work.save(&row, &items)).await?;
         turned(lane, intended.into_iter().map(Some).zip(items.iter().map(|item| item.state)));
@@ -165,7 +163,7 @@ impl<'a> Mover<'a> {
         }
         lane.meter.moved(items.len() as u64, run.bytes);
         lane.meter.landed(run.bytes);
-        self.read_back(run, &mut items).await?;
+        self.read_back(&mut items, &written).await?;
         Ok(items)
     }
 
@@ -192,61 +190,16 @@ impl<'a> Mover<'a> {
         Ok(by_key(rows, &new.set.key))
     }
 
-    fn intent(
-        &self,
-        run: &Run<'_>,
-        entry: &Entry<'_>,
-        prior: Option<&ItemRow>,
-        standing: &BTreeMap<String, Record>,
-        kinds: &Kinds,
-    ) -> ItemRow {
-        if let Some(left_out) = prior.filter(|prior| prior.is_left_out()) {
-            return left_out.clone();
-        }
-        let before = match prior {
-            Some(prior) => prior.before.clone(),
-            None => standing.get(&entry.key).map(Record::to_json),
-        };
-        let attempts = prior.map_or(0, |prior| prior.attempts);
-        let (state, digest, attempts, reason) = match &entry.mapped {
-            Ok(Some(mapped)) => (ItemState::Pending, Some(kinds.digest(mapped)), attempts + 1, String::new()),
-            Ok(None) => (ItemState::Skipped, None, attempts, FILTERED.to_owned()),
-            Err(reason) => (ItemState::Failed, None, attempts, reason.clone()),
-        };
-        ItemRow {
-            lane: self.lane.id.clone(),
-            key: entry.key.clone(),
-            batch: self.name(run.job.number),
-            state,
-            source: String::new(),
-            digest,
-            bytes: 0,
-            attempts,
-            error: None,
-            facts: (state == ItemState::Failed).then(|| dead_letter(entry.record)),
-            reason,
-            before,
-        }
-    }
-
-    /// Writes what could be mapped and is not left out, and puts each record's outcome into its item.
-    async fn write(&self, run: &Run<'_>, items: &mut [ItemRow]) -> Result<()> {
-        let good: Vec<(usize, Record)> = run
-            .entries
-            .iter()
-            .enumerate()
-            .filter(|(place, _)| items[*place].state == ItemState::Pending)
-            .filter_map(|(place, entry)| Some((place, entry.mapped.as_ref().ok()?.clone()?)))
-            .collect();
-        let (places, records): (Vec<usize>, Vec<Record>) = good.into_iter().unzip();
+    /// Writes what is to be written and puts each record's outcome into its item.
+    async fn write(&self, run: &Run<'_>, items: &mut [ItemRow], written: &[Option<Record>]) -> Result<()> {
+        let good = written.iter().enumerate().filter_map(|(place, record)| Some((place, record.clone()?)));
+        let (places, records): (Vec<usize>, Vec<Record>) = good.unzip();
         let outcomes = write_isolating(self.lane, &self.lane.new, &records).await?;
         for (place, outcome) in places.into_iter().zip(outcomes) {
             match outcome {
                 WriteOutcome::Created | WriteOutcome::Updated => items[place].state = ItemState::Copied,
                 WriteOutcome::Rejected(reason) => {
-                    items[place].state = ItemState::Failed;
-                    items[place].facts = Some(dead_letter(run.entries[place].record));
-                    items[place].reason = crate::model::text::clean(&reason, 300);
+                    intent::fail(&mut items[place], run.entries[place].record, &reason);
                 }
             }
         }
@@ -255,7 +208,7 @@ impl<'a> Mover<'a> {
 
     /// Reads the batch back and marks what is equal. What is not stays `Copied` for the verification to judge: here a
     /// difference may still be somebody's write in between.
-    async fn read_back(&self, run: &Run<'_>, items: &mut [ItemRow]) -> Result<()> {
+    async fn read_back(&self, items: &mut [ItemRow], written: &[Option<Record>]) -> Result<()> {
         let lane = self.lane;
         let copied: Vec<Key> =
             items.iter().filter(|item| item.state == ItemState::Copied).map(|item| Key(item.key.clone())).collect();
@@ -270,9 +223,9 @@ impl<'a> Mover<'a> {
         };
         let kinds = lane.kinds().await?;
         let mut same = Vec::new();
-        for (entry, item) in run.entries.iter().zip(items.iter_mut()) {
-            if let (ItemState::Copied, Ok(Some(mapped))) = (item.state, &entry.mapped)
-                && kinds.holds(rows.get(&entry.key), mapped)
+        for (written, item) in written.iter().zip(items.iter_mut()) {
+            if let (ItemState::Copied, Some(written)) = (item.state, written)
+                && kinds.holds(rows.get(&item.key), written)
             {
                 item.state = ItemState::Verified;
                 same.push(item.key.clone());
@@ -319,11 +272,6 @@ impl<'a> Mover<'a> {
         let (done, bytes) = if state == BatchState::Done { (row.items, row.bytes) } else { (done, 0) };
         BatchRow { bytes, attempts: run.attempt.max(1), ..row }.into_progress(done)
     }
-}
-
-/// What the ledger keeps of a record that could not be moved, so that it can be looked at, exported and mended.
-fn dead_letter(record: &Record) -> serde_json::Value {
-    serde_json::json!({ "row": record.to_json() })
 }
 
 fn turned(lane: &Lane<'_>, moves: impl Iterator<Item = (Option<ItemState>, ItemState)>) {

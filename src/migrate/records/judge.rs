@@ -31,6 +31,8 @@ pub(super) enum Judged {
     MovedOn,
     /// A person or the filter left it out.
     LeftOut,
+    /// Stood in the target before the run and is kept as it is there.
+    Kept,
 }
 
 /// A page, judged.
@@ -53,7 +55,7 @@ pub(super) async fn page(lane: &Lane<'_>, live: bool, records: Vec<Record>) -> R
     let rows = lane.fetch(&lane.new, &keys).await?;
     let mut items = lane.items_of(page.keys().cloned().collect()).await?;
     let kinds = lane.kinds().await?;
-    let mapped = lane.mapped(page.values()).await?;
+    let mapped = wanted(lane, &page, &items).await?;
     let unequal = |key: &str, mapped: &Mapped| match mapped {
         Ok(Some(mapped)) => !kinds.holds(rows.get(key), mapped),
         Ok(None) | Err(_) => true,
@@ -66,7 +68,7 @@ pub(super) async fn page(lane: &Lane<'_>, live: bool, records: Vec<Record>) -> R
         .collect();
     let again_old = lane.fetch(&lane.old, &doubtful).await?;
     let again_new = lane.fetch(&lane.new, &doubtful).await?;
-    let again = lane.mapped(again_old.values()).await?;
+    let again = wanted(lane, &again_old, &items).await?;
     let mut again: BTreeMap<&String, Mapped> = again_old.keys().zip(again).collect();
     for (key, record) in page {
         let item = items.remove(&key);
@@ -94,9 +96,23 @@ pub(super) async fn page(lane: &Lane<'_>, live: bool, records: Vec<Record>) -> R
     Ok(out)
 }
 
+/// What the target is to hold of these records, by what the ledger knows of them.
+pub(super) async fn wanted(
+    lane: &Lane<'_>,
+    records: &BTreeMap<String, Record>,
+    items: &BTreeMap<String, ItemRow>,
+) -> Result<Vec<Mapped>> {
+    let mapped = lane.mapped(records.values()).await?;
+    let wanted = |(key, mapped): (&String, Mapped)| mapped.map(|mapped| Some(lane.wanted(mapped?, items.get(key))));
+    Ok(records.keys().zip(mapped).map(wanted).collect())
+}
+
 fn judge(kinds: &Kinds, live: bool, mapped: Mapped, row: Option<&Record>, item: Option<&ItemRow>) -> Judged {
     if item.is_some_and(ItemRow::is_left_out) {
         return Judged::LeftOut;
+    }
+    if row.is_some() && item.is_some_and(ItemRow::is_kept) {
+        return Judged::Kept;
     }
     let mapped = match mapped {
         Ok(Some(mapped)) => mapped,

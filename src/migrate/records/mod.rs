@@ -7,14 +7,17 @@
 
 mod audit;
 pub(crate) mod batch;
+mod intent;
 mod judge;
 pub(crate) mod passes;
 mod repair;
+mod standing;
 mod verify;
 
 pub use audit::{RecordAudit, audit, audited};
 pub(crate) use passes::{GONE, gone_before};
-pub use repair::{Repair, repair, retry_failed};
+pub use repair::{Repair, Take, decide, repair, retry_failed};
+pub(crate) use standing::merged;
 pub(crate) use verify::{Standing, fingerprint};
 pub use verify::{verify, verify_live};
 

@@ -3,7 +3,7 @@
 
 use super::{
     batch::{Job, Mover, NO_KEY},
-    pump, watermark, watermark_of,
+    judge, pump, watermark, watermark_of,
 };
 use crate::{
     error::Result,
@@ -88,10 +88,10 @@ async fn fresh(mover: &Mover<'_>, read: ReadPage) -> Result<Option<Job>> {
     let keys: Vec<Key> = page.keys().cloned().map(Key).collect();
     let rows = lane.fetch(&lane.new, &keys).await?;
     let items = lane.items_of(page.keys().cloned().collect()).await?;
-    let mapped = lane.mapped(page.values()).await?;
+    let mapped = judge::wanted(lane, &page, &items).await?;
     let kinds = lane.kinds().await?;
     let is_fresh = |key: &str, mapped: &Mapped| {
-        if items.get(key).is_some_and(ItemRow::is_left_out) {
+        if items.get(key).is_some_and(|item| item.is_left_out() || item.is_kept()) {
             return false;
         }
         match (items.get(key).map(|item| (item.state, item.digest)), mapped) {

@@ -5,6 +5,7 @@
 
 use super::{
     batch::{Job, Mover, NO_KEY},
+    intent::OVERWRITE,
     judge::{self, Judged},
     passes,
 };
@@ -14,10 +15,11 @@ use crate::{
     migrate::{lane::Lane, undo},
     model::{ItemState, Key, LaneKind, LaneStage, Record, Timestamp},
     plan::DatasetPlan,
-    ports::{ItemRow, ItemVerdict, VerdictQuery, VerdictRow},
+    ports::{ItemQuery, ItemRow, ItemVerdict, KEPT, VerdictQuery, VerdictRow},
 };
+use futures::StreamExt;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, pin::pin};
 
 /// What a repair came to.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -82,6 +84,51 @@ pub async fn retry_failed(cx: &StepContext, dataset: &DatasetPlan) -> Result<Rep
     Ok(Repair { mended: before.saturating_sub(left), left, first: String::new() })
 }
 
+/// Whose record stands, where both sides had one before the run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Take {
+    /// The source's: the target's is overwritten, and a rollback restores it.
+    Source,
+    /// The target's: it is kept as it is.
+    Target,
+}
+
+/// Decides about the records of the lane that wait for a person because they stood in the target before: those of these
+/// keys, or all.
+///
+/// # Errors
+/// As [`repair`].
+pub async fn decide(cx: &StepContext, dataset: &DatasetPlan, keys: &[String], take: Take) -> Result<Repair> {
+    let lane = Lane::new(cx, dataset, LaneKind::Records, LaneStage::Copying)?;
+    let limit = cx.plan.migration.batch_records;
+    let query = ItemQuery { states: vec![ItemState::Failed], limit, ..ItemQuery::default() };
+    let mut decided = 0;
+    {
+        let mut pages = pin!(lane.items(&query));
+        while let Some(items) = pages.next().await {
+            let mut items = items?;
+            items.retain(|item| item.asks() && (keys.is_empty() || keys.contains(&item.key)));
+            decided += items.len() as u64;
+            let names: Vec<String> = items.iter().map(|item| item.key.clone()).collect();
+            if take == Take::Target {
+                lane.once("mark items", cx.work.mark(&lane.id, &names, ItemState::Skipped, KEPT)).await?;
+                continue;
+            }
+            for item in &mut items {
+                if let Some(facts) = item.facts.as_mut().and_then(serde_json::Value::as_object_mut) {
+                    facts.insert(OVERWRITE.into(), true.into());
+                }
+            }
+            lane.once("save what was decided", cx.work.enlist(&[], &items, &[])).await?;
+        }
+    }
+    if take == Take::Target || decided == 0 {
+        return Ok(Repair { mended: decided, ..Repair::default() });
+    }
+    drop(lane);
+    retry_failed(cx, dataset).await
+}
+
 async fn mover<'l>(lane: &'l Lane<'_>) -> Result<Mover<'l>> {
     let rows = lane.once("ask the ledger for batches", lane.cx.work.batches(Some(&lane.id))).await?;
     Ok(Mover::new(lane, rows.last().map_or(0, |row| row.number)))
@@ -99,7 +146,7 @@ async fn move_again(mover: &Mover<'_>, mut rows: BTreeMap<String, VerdictRow>, d
     for (key, judged, item) in judge::page(lane, false, found).await?.records {
         let Some(row) = rows.remove(&key) else { continue };
         match judged {
-            Judged::Same | Judged::LeftOut => mended.push(same(row)),
+            Judged::Same | Judged::LeftOut | Judged::Kept => mended.push(same(row)),
             Judged::Missing { .. } => done.leaves(&key, &reason(item.as_ref(), "still missing")),
             Judged::Different { fields, .. } | Judged::Moving { fields } => {
                 done.leaves(&key, &reason(item.as_ref(), &format!("still differs in {}", fields.join(", "))));

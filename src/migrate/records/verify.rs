@@ -127,6 +127,10 @@ impl Verifier<'_> {
                 found.left_out += 1;
                 return;
             }
+            Judged::Kept => {
+                found.standing += 1;
+                return;
+            }
             Judged::Missing { late } => {
                 found.missing += 1;
                 found.late += u64::from(*late);

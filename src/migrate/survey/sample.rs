@@ -1,11 +1,11 @@
-//! A sample of a dataset's files: how long they are, which stand in the target already, how fast the source gives them.
+//! A sample of a dataset's or a file set's files: how long they are, which stand in the target already, how fast the source gives them.
 
-use super::{DatasetSurvey, Forecast, SampleSurvey, SizeClass, WRITES};
+use super::{DatasetSurvey, FileSetSurvey, Forecast, SampleSurvey, SizeClass, WRITES};
 use crate::{
     error::Result,
     migrate::Mapping,
     model::{Digest, Record},
-    plan::{BlobPlan, DatasetPlan, Plan},
+    plan::{BlobPlan, DatasetPlan, FileSetPlan, Plan},
     ports::{BlobStore, Ports},
 };
 use futures::{StreamExt, TryStreamExt, stream};
@@ -21,7 +21,7 @@ use std::{
 /// Bytes of the longest file of each class; longer ones are a class of their own.
 const CLASSES: [u64; 5] = [0, 16 << 10, 1 << 20, 16 << 20, 256 << 20];
 /// Files looked at.
-const FILES: usize = 200;
+pub(super) const FILES: usize = 200;
 /// Bytes read, over all files.
 const BYTES: u64 = 64 << 20;
 /// After this time nothing further is begun.
@@ -47,7 +47,7 @@ enum Standing {
     Object(u64, Option<Digest>),
 }
 
-/// Measures and fills in what is known of the files; gives the first thing that went wrong.
+/// Measures and fills in what is known of a dataset's files; gives the first thing that went wrong.
 ///
 /// # Errors
 /// Only `Plan`; what a server does not say stays unknown.
@@ -59,22 +59,62 @@ pub(super) async fn files(
     found: &mut DatasetSurvey,
 ) -> Result<Option<String>> {
     let Some(blob) = &dataset.blob else { return Ok(None) };
-    let (old, new) = (ports.bucket(&blob.from)?, ports.bucket(&blob.to)?);
     let mapping = Mapping::new(dataset)?;
+    let named = records.iter().filter_map(|record| named(&mapping, blob, record)).take(FILES).collect();
+    let (old, new) = (ports.bucket(&blob.from)?, ports.bucket(&blob.to)?);
+    let measured = measure(plan, old.as_ref(), new.as_ref(), named).await;
+    found.sample = measured.sample;
+    scale(&measured.files, found);
+    let seconds = takes(found.files, found.file_bytes, &found.sample);
+    found.seconds = found.seconds.zip(seconds).map(|(records, files)| records.and(files));
+    Ok(measured.trouble)
+}
+
+/// The same for a file set, of which these paths are a sample, with their keys in the target and lengths.
+///
+/// # Errors
+/// As [`files`].
+pub(super) async fn of_set(
+    plan: &Plan,
+    set: &FileSetPlan,
+    ports: &Ports,
+    paths: Vec<(String, u64)>,
+    found: &mut FileSetSurvey,
+) -> Result<Option<String>> {
+    let (old, new) = (ports.bucket(&set.from.bucket)?, ports.bucket(&set.to.bucket)?);
+    let named = paths.into_iter().map(|(path, size)| {
+        let key = path.strip_prefix(&set.from.prefix).map(|rest| format!("{}{rest}", set.to.prefix));
+        Sampled { path, key, size: Some(size), sha256: None, standing: Standing::Unknown }
+    });
+    let measured = measure(plan, old.as_ref(), new.as_ref(), named.collect()).await;
+    found.sample = measured.sample;
+    found.already = already(&measured.files, found.files);
+    // Of how many files nobody knows nobody knows how long they take.
+    found.seconds = takes((!found.more).then_some(found.files), Some(found.bytes), &found.sample);
+    Ok(measured.trouble)
+}
+
+/// What was measured on a sample.
+struct Measured {
+    files: Vec<Sampled>,
+    sample: SampleSurvey,
+    trouble: Option<String>,
+}
+
+async fn measure(plan: &Plan, old: &dyn BlobStore, new: &dyn BlobStore, named: Vec<Sampled>) -> Measured {
     let at_once = usize::try_from(plan.migration.concurrency * AT_ONCE).unwrap_or(1).clamp(1, 64);
     let looking = Looking { until: Instant::now() + TIME, left: AtomicU64::new(BYTES), trouble: Mutex::default() };
-    let named: Vec<Sampled> = records.iter().filter_map(|record| named(&mapping, blob, record)).take(FILES).collect();
-    let sizing: Vec<_> = named.into_iter().map(|file| looking.sized(old.as_ref(), file)).collect();
+    let sizing: Vec<_> = named.into_iter().map(|file| looking.sized(old, file)).collect();
     let sampled: Vec<Sampled> = stream::iter(sizing).buffered(at_once).collect().await;
 
     let began = Instant::now();
-    let lookups: Vec<_> = sampled.into_iter().map(|file| looking.look_up(new.as_ref(), file)).collect();
+    let lookups: Vec<_> = sampled.into_iter().map(|file| looking.look_up(new, file)).collect();
     let mut sampled: Vec<Sampled> = stream::iter(lookups).buffered(at_once).collect().await;
     let looked_up = sampled.iter().filter(|file| !matches!(file.standing, Standing::Unknown)).count() as u64;
     let looked_up_seconds = began.elapsed().as_secs_f64();
 
     let began = Instant::now();
-    let reading: Vec<_> = sampled.iter().map(|file| looking.read(old.as_ref(), file)).collect();
+    let reading: Vec<_> = sampled.iter().map(|file| looking.read(old, file)).collect();
     let reads: Vec<Option<(u64, Option<Digest>)>> = stream::iter(reading).buffered(at_once).collect().await;
     let seconds = began.elapsed().as_secs_f64();
     for (file, read) in sampled.iter_mut().zip(&reads) {
@@ -82,10 +122,11 @@ pub(super) async fn files(
     }
     let files = reads.iter().flatten().count() as u64;
     let bytes = reads.iter().flatten().map(|(bytes, _)| bytes).sum();
-    found.sample = SampleSurvey { files, bytes, seconds, looked_up, looked_up_seconds };
-    scale(&sampled, found);
-    found.seconds = found.seconds.zip(takes(found)).map(|(records, files)| records.and(files));
-    Ok(looking.trouble.into_inner().unwrap_or_else(PoisonError::into_inner))
+    Measured {
+        files: sampled,
+        sample: SampleSurvey { files, bytes, seconds, looked_up, looked_up_seconds },
+        trouble: looking.trouble.into_inner().unwrap_or_else(PoisonError::into_inner),
+    }
 }
 
 fn named(mapping: &Mapping, blob: &BlobPlan, record: &Record) -> Option<Sampled> {
@@ -162,18 +203,42 @@ impl Looking {
 /// What the sample says of all files.
 fn scale(sampled: &[Sampled], found: &mut DatasetSurvey) {
     let files = found.files.unwrap_or(0);
-    let scaled = |part: u64, of: usize| if of == 0 { 0 } else { part.saturating_mul(files) / of as u64 };
     let sizes: Option<Vec<u64>> = sampled.iter().map(|file| file.size).collect();
     if let Some(sizes) = &sizes {
-        found.file_bytes = Some(scaled(sizes.iter().sum(), sizes.len()));
-        let class = |size: u64| CLASSES.iter().position(|up_to| size <= *up_to).unwrap_or(CLASSES.len());
-        let count = |place: usize| sizes.iter().filter(|size| class(**size) == place).count() as u64;
-        let classes = (0..=CLASSES.len())
-            .map(|place| SizeClass { up_to: CLASSES.get(place).copied(), files: scaled(count(place), sizes.len()) });
-        found.sizes = Some(classes.collect());
+        found.file_bytes = Some(scaled(sizes.iter().sum(), sizes.len(), files));
+        let mut classes = empty_classes();
+        for size in sizes {
+            classify(&mut classes, *size);
+        }
+        for class in &mut classes {
+            class.files = scaled(class.files, sizes.len(), files);
+        }
+        found.sizes = Some(classes);
     }
+    found.already = already(sampled, files);
+}
+
+/// A part of a sample, of so many files.
+fn scaled(part: u64, sample: usize, files: u64) -> u64 {
+    if sample == 0 { 0 } else { part.saturating_mul(files) / sample as u64 }
+}
+
+/// How many of so many files stand in the target as they are; `None` if a server does not say.
+fn already(sampled: &[Sampled], files: u64) -> Option<u64> {
     let same: Option<Vec<bool>> = sampled.iter().map(is_same).collect();
-    found.already = same.map(|same| scaled(same.iter().filter(|same| **same).count() as u64, same.len()));
+    same.map(|same| scaled(same.iter().filter(|same| **same).count() as u64, same.len(), files))
+}
+
+/// All classes, nothing in them.
+pub(super) fn empty_classes() -> Vec<SizeClass> {
+    (0..=CLASSES.len()).map(|place| SizeClass { up_to: CLASSES.get(place).copied(), files: 0 }).collect()
+}
+
+/// Counts a file of this length.
+pub(super) fn classify(classes: &mut [SizeClass], size: u64) {
+    if let Some(class) = classes.iter_mut().find(|class| class.up_to.is_none_or(|up_to| size <= up_to)) {
+        class.files += 1;
+    }
 }
 
 /// Whether the target holds the same; `None` if a server does not say.
@@ -188,18 +253,17 @@ fn is_same(file: &Sampled) -> Option<bool> {
 
 /// Reading them all while the target is asked, and writing them.
 #[expect(clippy::cast_precision_loss, reason = "a rough forecast")]
-fn takes(found: &DatasetSurvey) -> Option<Forecast> {
-    let files = found.files? as f64;
+fn takes(files: Option<u64>, bytes: Option<u64>, sample: &SampleSurvey) -> Option<Forecast> {
+    let files = files? as f64;
     if files == 0.0 {
         return Some(Forecast::default());
     }
-    let sample = &found.sample;
     if sample.files == 0 || sample.looked_up == 0 {
         return None;
     }
     // A sample of long files says little about many short ones, and the other way round: both ways to scale it.
     let by_count = files / sample.files as f64 * sample.seconds;
-    let by_bytes = match (found.file_bytes, sample.bytes) {
+    let by_bytes = match (bytes, sample.bytes) {
         (Some(bytes), 1..) => bytes as f64 / sample.bytes as f64 * sample.seconds,
         _ => by_count,
     };

@@ -4,16 +4,19 @@ use super::{kind, names};
 use crate::{
     engine::Unmet,
     error::FaultKind,
+    migrate::world::loose,
     model::{Mode, Phase, StepState, Verdict},
     phases::testing::{FakeProbe, World, request},
-    plan::ProbeUse,
-    ports::Work as _,
+    plan::{BucketPlan, PartsPlan, ProbeUse},
+    ports::{Work as _, fakes::Mishap},
 };
 use serde_json::json;
 use std::{sync::Arc, time::Duration};
 
 /// Something that breaks a world.
 type Harm = fn(&World);
+/// The same with what it needs.
+type Does<'a> = &'a dyn Fn(&World);
 
 fn fill(world: &World) {
     let bytes = b"hello";
@@ -34,6 +37,46 @@ async fn a_whole_source_passes() {
     assert_eq!(names(&done.checks, Verdict::Pass), ["users keys", "files keys", "files references"]);
     let (done, _) = world.go(Phase::Validation, "files").await.unwrap();
     assert_eq!(done.checks[0].value, "7 files, 35 B, 7 hashed");
+}
+
+#[tokio::test]
+async fn files_of_which_no_record_speaks_are_looked_at_too() {
+    let mut world = World::new();
+    world.plan.datasets.clear();
+    world.plan.file_sets.push(loose());
+    let r2 = BucketPlan::S3 {
+        endpoint: "http://127.0.0.1:1".parse().unwrap(),
+        bucket: "r2".into(),
+        region: "auto".into(),
+        access_key: "key".into(),
+        secret_key: "secret".into(),
+        path_style: true,
+        timeout: Duration::from_secs(1),
+        parts: PartsPlan { above: 1, size: 1 },
+    };
+    world.plan.buckets.insert("r2".into(), r2);
+    (0..300).for_each(|id| world.media.put_bytes(&format!("uploads/{id}"), "hello"));
+    let (done, _) = world.go(Phase::Validation, "files").await.unwrap();
+    assert_eq!(
+        (done.checks[0].name.as_str(), done.checks[0].value.as_str()),
+        ("loose files", "300 files, 1.5 kB, 200 opened")
+    );
+    // One byte more than the new bucket takes.
+    let long = format!("uploads/{}", "x".repeat(1025 - "store/".len()));
+    let harms: [(Does<'_>, &str); 3] = [
+        (&|world| world.media.put_odd("uploads/pipe", "a pipe"), "1 of 301 wrong: uploads/pipe: a pipe"),
+        (&|world| world.media.put_bytes(&long, "x"), "its new key has 1025 bytes, the bucket takes 1024"),
+        (&|world| world.trouble.on("media.open", 3, Mishap::Fail(FaultKind::Permission)), "1 of 300 wrong: uploads/"),
+    ];
+    for (harm, wanted) in harms {
+        world.media.clear_odd();
+        world.media.remove(&long);
+        harm(&world);
+        world.plan.migration.max_failures = 0;
+        let checks = Unmet::checks(&world.go(Phase::Validation, "files").await.expect_err("not whole"));
+        assert!(checks[0].value.contains(wanted), "{checks:?}");
+        world.plan.migration.max_failures = 1;
+    }
 }
 
 #[tokio::test]

@@ -77,9 +77,9 @@ fn the_outline_names_what_the_plan_gives_cause_for_and_nothing_else() {
     bare.plan.file_sets.push(loose());
     for (phase, wanted) in [
         (Phase::Preparation, ["environment", "leftovers", "preview"].as_slice()),
-        (Phase::Validation, &["target", "security", "way-back"]),
+        (Phase::Validation, &["files", "target", "security", "way-back"]),
         (Phase::DataMigration, &["loose", "loose-verify", "way-back"]),
-        (Phase::PostValidation, &["accounted"]),
+        (Phase::PostValidation, &["late-changes", "accounted"]),
         (Phase::Cleanup, &["leftovers", "report"]),
     ] {
         assert_eq!(bare.outline(phase), wanted, "{phase}");
@@ -94,6 +94,7 @@ async fn a_file_set_moves_and_what_users_did_with_it_goes_back() {
     world.media.put_bytes("uploads/a", "a");
     for (phase, name) in [
         (Phase::Preparation, "preview"),
+        (Phase::Validation, "files"),
         (Phase::Validation, "way-back"),
         (Phase::DataMigration, "loose"),
         (Phase::DataMigration, "loose-verify"),

@@ -53,6 +53,15 @@ impl BucketPlan {
     pub const fn is_listable(&self) -> bool {
         !matches!(self, Self::Http { .. })
     }
+
+    /// The longest key that it takes, in bytes; `None` where only its disk limits that.
+    #[must_use]
+    pub const fn longest_key(&self) -> Option<usize> {
+        match self {
+            Self::S3 { .. } => Some(1024),
+            Self::Filesystem { .. } | Self::Http { .. } => None,
+        }
+    }
 }
 
 /// How long blobs are cut for an S3 server.

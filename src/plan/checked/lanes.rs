@@ -34,6 +34,8 @@ pub struct DatasetPlan {
     pub map: BTreeMap<String, String>,
     /// Fields left out on the way to the new side.
     pub drop: Vec<String>,
+    /// What becomes of records whose key stands on the new side before the run.
+    pub on_conflict: OnConflict,
     /// Fields that are carried back to the legacy side; `None`: all fields that are neither computed nor dropped.
     pub back: Option<Vec<String>>,
     /// What else becomes of the fields, and which records move at all.
@@ -79,6 +81,23 @@ impl DatasetPlan {
     pub fn blob_lane(&self) -> LaneId {
         LaneId::new(format!("{}-content", self.name))
     }
+}
+
+/// What becomes of a record whose key stands on the new side before the run.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum OnConflict {
+    /// It is overwritten; a rollback restores it.
+    #[default]
+    Overwrite,
+    /// It is kept as it is on the new side.
+    Skip,
+    /// It is overwritten but for these fields.
+    Merge {
+        /// The fields that are kept as they are on the new side.
+        keep: Vec<String>,
+    },
+    /// Where it differs a person decides; until then the record counts as failed.
+    Ask,
 }
 
 /// The bytes behind a dataset's records.

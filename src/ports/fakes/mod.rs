@@ -23,6 +23,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 /// What goes wrong at a call.
@@ -42,6 +43,8 @@ pub(crate) enum Mishap {
     Cut,
     /// A stream has one bit turned; anything but a stream is left alone.
     Corrupt,
+    /// The work is done once [`Trouble::release`] was called after it was asked for.
+    Hold,
 }
 
 #[derive(Default)]
@@ -55,13 +58,17 @@ struct Orders {
 }
 
 /// Counts the calls of all fakes that share it and brings the trouble that was ordered.
-#[derive(Default)]
-pub(crate) struct Trouble(Mutex<Orders>);
+pub(crate) struct Trouble(Mutex<Orders>, Semaphore);
 
 impl Trouble {
     /// No trouble yet.
     pub(crate) fn none() -> Arc<Self> {
-        Arc::default()
+        Arc::new(Self(Mutex::default(), Semaphore::new(0)))
+    }
+
+    /// Lets one call go on that is held, or will be.
+    pub(crate) fn release(&self) {
+        self.1.add_permits(1);
     }
 
     /// Trouble at the call of this number, counted from 1 over all fakes and from now.
@@ -140,6 +147,13 @@ impl Trouble {
             Some(Mishap::CrashAfter) => {
                 let _unheard = work(None);
                 self.die().await
+            }
+            Some(Mishap::Hold) => {
+                let released = self.1.acquire().await;
+                released
+                    .map_err(|closed| Fault::new(FaultKind::Internal, format!("do {name}")).source(closed))?
+                    .forget();
+                work(None)
             }
             other => work(other),
         }

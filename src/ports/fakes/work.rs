@@ -99,13 +99,17 @@ impl Work for FakeWork {
         &self,
         batches: &[BatchRow],
         items: &[ItemRow],
-        note: Option<(&str, &serde_json::Value)>,
+        notes: &[(&str, &serde_json::Value)],
     ) -> Result<()> {
         self.around("enlist", |tables| {
             tables.save(batches, items);
-            tables.notes.extend(note.map(|(name, value)| (name.to_owned(), value.clone())));
+            tables.notes.extend(notes.iter().map(|(name, value)| ((*name).to_owned(), (*value).clone())));
         })
         .await
+    }
+
+    async fn last_number(&self, lane: &LaneId) -> Result<u64> {
+        Ok(self.batches(Some(lane)).await?.last().map_or(0, |row| row.number))
     }
 
     async fn batch_page(&self, query: &BatchQuery) -> Result<Vec<BatchRow>> {

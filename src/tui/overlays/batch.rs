@@ -157,7 +157,7 @@ fn head(model: &Model, detail: &Detail, room: usize) -> Vec<Vec<Span<'static>>> 
         return vec![vec![pen.span(Role::Stale, pen.cut(text, room))]];
     };
     let p = &batch.progress;
-    let sign = say::batch(p.state, &pen.glyphs);
+    let sign = say::batch_of(p, &pen.glyphs);
     let time = |at: Option<Timestamp>| at.map_or_else(|| "-".into(), say::time_of_day);
     let state = format!("{} {}", sign.glyph, sign.word);
     let sums = format!(

@@ -1,5 +1,5 @@
-//! Lanes, and the batches worth looking at: those under way, then those that failed, then the latest that ended. Only
-//! rows that are seen are formatted, however many batches there are.
+//! Lanes, and the batches worth looking at: those under way, those that failed or left failures behind, the latest that
+//! ended. Only rows that are seen are formatted, however many batches there are.
 
 use super::{
     super::{
@@ -44,6 +44,8 @@ fn listed<'a>(view: &'a RunView, filter: &Filter) -> Vec<&'a Arc<BatchView>> {
         }
         match batch.progress.state {
             BatchState::Running | BatchState::Retrying if live.len() < LOUD => live.push(batch),
+            // What ended and left failures behind is looked for, not what ended well.
+            BatchState::Done if batch.progress.failed > 0 && failed.len() < LOUD => failed.push(batch),
             BatchState::Failed if failed.len() < LOUD => failed.push(batch),
             BatchState::Pending if !filter.is_off() && pending.len() < LOUD => pending.push(batch),
             BatchState::Done | BatchState::Undone => {
@@ -208,7 +210,7 @@ fn lane_line(model: &Model, lane: &LaneProgress, room: usize) -> Vec<Span<'stati
 fn batch_line(model: &Model, batch: &BatchView, room: usize) -> Vec<Span<'static>> {
     let pen = &model.pen;
     let p = &batch.progress;
-    let sign = say::batch(p.state, &pen.glyphs);
+    let sign = say::batch_of(p, &pen.glyphs);
     let ratio = if p.items == 0 { 0.0 } else { as_f64(p.done) / as_f64(p.items) };
     let now = model.moment.wall;
     let age = match (p.started, p.finished) {

