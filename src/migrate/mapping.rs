@@ -243,6 +243,32 @@ impl Mapping {
         self.updated.as_deref().map(|field| self.name_there(field))
     }
 
+    /// Which legacy fields each expression needs, by what it is for. One that gives a default for a field that is not
+    /// there needs none.
+    #[must_use]
+    pub fn names(&self) -> Vec<(String, BTreeSet<String>)> {
+        let expressions = self.computed.iter().map(|(field, text)| (format!("field `{field}`"), text));
+        let filter = self.fields.filter.iter().map(|text| ("the filter".to_owned(), text));
+        let names = |text: &String| -> BTreeSet<String> {
+            if text.contains("default") || text.contains("defined") {
+                return BTreeSet::new();
+            }
+            let names = self.env.compile_expression(text).map(|compiled| compiled.undeclared_variables(false));
+            let names = names.unwrap_or_default().into_iter();
+            // `range` and the like are the language's own.
+            names.filter(|name| !self.env.globals().any(|(global, _)| global == name)).collect()
+        };
+        expressions.chain(filter).map(|(what, text)| (what, names(text))).collect()
+    }
+
+    /// What stands in for what cannot be looked up yet, because the other dataset has not moved: a null for every key.
+    #[must_use]
+    pub fn unfound(&self, records: &[Record]) -> Found {
+        let keys =
+            |by: &str| records.iter().filter_map(|record| Some((record.key(by)?.0, Some(Value::Null)))).collect();
+        self.fields.lookup.iter().map(|(field, lookup)| (field.clone(), keys(&lookup.by))).collect()
+    }
+
     fn compute(&self, field: &str, expression: &str, fields: minijinja::Value, record: &Record) -> Result<Value> {
         let missing = || self.missing_in_expression(expression, record);
         let wrong = |why: &str| self.refused(&format!("field `{field}`: {why}"));

@@ -100,6 +100,54 @@ fn wrong_plans_are_refused() {
 }
 
 #[test]
+fn renames_sets_and_looks_up_and_only_names_go_back() {
+    let lookup = LookupPlan { dataset: "teams".into(), field: "uuid".into(), by: "team_id".into() };
+    let fields = FieldsPlan {
+        rename: BTreeMap::from([("first".into(), "given".into()), ("a".into(), "b".into()), ("b".into(), "a".into())]),
+        constant: BTreeMap::from([("origin".into(), json!("legacy")), ("flags".into(), json!([1]))]),
+        lookup: BTreeMap::from([("team".into(), lookup)]),
+        filter: Some("active and id > 1".into()),
+        ..FieldsPlan::default()
+    };
+    let plan = DatasetPlan { fields, drop: vec!["secret".into()], ..dataset(&[("name", "first | upper")], &[], None) };
+    let mapping = Mapping::new(&plan).unwrap();
+    let legacy = |id: i64, team: serde_json::Value, active: bool| {
+        record(json!({"id": id, "first": "Ada", "a": 1, "b": 2, "secret": "s", "team_id": team, "active": active}))
+    };
+    let found = Found::from([("team".into(), BTreeMap::from([("7".into(), Some(Value::Text("u-7".into())))]))]);
+    let new = mapping.forward(&legacy(2, json!(7), true), &found).unwrap().unwrap();
+    assert_eq!(
+        new,
+        record(json!({"id": 2, "given": "Ada", "b": 1, "a": 2, "team_id": 7, "active": true, "origin": "legacy",
+            "flags": [1], "team": "u-7", "name": "ADA"}))
+    );
+    let mut seen = new.clone();
+    seen.0.insert("first".into(), Value::Text("the new side's own".into()));
+    let back = record(json!({"id": 2, "first": "Ada", "a": 1, "b": 2, "team_id": 7, "active": true}));
+    assert_eq!(mapping.back(&seen), back);
+    assert_eq!(mapping.comes_back(&legacy(2, json!(7), true)), back);
+    let null = mapping.forward(&legacy(2, json!(null), true), &found).unwrap().unwrap();
+    assert_eq!(null.get("team"), Some(&Value::Null));
+    assert_eq!(mapping.forward(&legacy(1, json!(7), true), &found).unwrap(), None, "the filter");
+    assert_eq!(mapping.forward(&legacy(2, json!(7), false), &found).unwrap(), None, "the filter");
+    let fault = mapping.forward(&legacy(2, json!(8), true), &found).unwrap_err();
+    assert!(
+        fault.detail.contains("`team`") && fault.detail.contains("`teams` has no uuid under the key 8"),
+        "{fault:?}"
+    );
+    let fault = mapping.forward(&record(json!({"id": 2, "first": "x"})), &found).unwrap_err();
+    assert!(fault.detail.contains("the filter: `active` is not there"), "{}", fault.detail);
+    for fields in [
+        FieldsPlan { rename: BTreeMap::from([("id".into(), "uid".into())]), ..FieldsPlan::default() },
+        FieldsPlan { rename: BTreeMap::from([("uid".into(), "id".into())]), ..FieldsPlan::default() },
+        FieldsPlan { constant: BTreeMap::from([("id".into(), json!(1))]), ..FieldsPlan::default() },
+        FieldsPlan { filter: Some("a |".into()), ..FieldsPlan::default() },
+    ] {
+        assert!(Mapping::new(&DatasetPlan { fields, ..dataset(&[], &[], None) }).is_err());
+    }
+}
+
+#[test]
 fn blob_keys_stay_inside() {
     let mapping = Mapping::new(&dataset(&[], &[], None)).unwrap();
     let key = |name: &str| mapping.blob_key(&record(json!({"id": 3, "user_id": 2, "file_name": name})));

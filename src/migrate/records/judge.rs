@@ -118,7 +118,10 @@ fn judge(kinds: &Kinds, live: bool, mapped: Mapped, row: Option<&Record>, item: 
         Ok(Some(mapped)) => mapped,
         // It was copied when it still fitted.
         Ok(None) if item.is_some_and(|item| item.state != ItemState::Skipped) => {
-            return Judged::Different { fields: vec![FILTERED.to_owned()], late: true };
+            return Judged::Different {
+                fields: vec!["the filter, which it fitted when it was copied".to_owned()],
+                late: true,
+            };
         }
         Ok(None) => return Judged::LeftOut,
         Err(_) if row.is_none() => return Judged::Missing { late: item.is_none() },
@@ -134,7 +137,7 @@ fn judge(kinds: &Kinds, live: bool, mapped: Mapped, row: Option<&Record>, item: 
         return if live && untouched_here && arrived {
             Judged::MovedOn
         } else {
-            Judged::Missing { late: item.is_none() }
+            Judged::Missing { late: item.is_none_or(|item| item.reason == FILTERED) }
         };
     };
     let fields = kinds.differing(&mapped, row);

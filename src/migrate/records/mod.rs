@@ -191,4 +191,6 @@ pub(crate) fn too_many(lane: &Track<'_>, failed: u64, first: Option<&str>) -> Re
 #[cfg(test)]
 mod audit_tests;
 #[cfg(test)]
+mod fields_tests;
+#[cfg(test)]
 mod tests;

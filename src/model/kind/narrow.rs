@@ -2,6 +2,9 @@
 
 use super::{Kind, take::int_range};
 
+/// How the reason begins where no value fits.
+const NOTHING: &str = "nothing of the kind";
+
 /// Decimal digits that a binary floating-point number of so many bits always gives back.
 const fn float_digits(bits: u8) -> u16 {
     if bits > 32 { 15 } else { 6 }
@@ -67,11 +70,17 @@ impl Kind {
             (to, from) => never(to, from),
         }
     }
+
+    /// Whether nothing at all of `from` fits this kind.
+    #[must_use]
+    pub fn excludes(&self, from: &Self) -> bool {
+        self.narrows(from).is_some_and(|why| why.starts_with(NOTHING))
+    }
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "an answer among answers")]
 fn never(to: &Kind, from: &Kind) -> Option<String> {
-    Some(format!("nothing of the kind {from} fits the kind {to}"))
+    Some(format!("{NOTHING} {from} fits the kind {to}"))
 }
 
 fn join(one: Option<String>, other: Option<String>) -> Option<String> {
