@@ -14,7 +14,7 @@ use crate::{
         gather::{self, patiently},
         integrity, preparation, probing,
     },
-    plan::{Auth, BucketPlan, FlowStep, Plan, ProbeKind, ProbeUse, RequestPlan, StorePlan, SwitchPlan},
+    plan::{Auth, BucketPlan, FlowStep, Plan, ProbeKind, ProbeUse, RequestPlan, SwitchPlan},
 };
 use secrecy::{ExposeSecret, SecretString};
 use std::{
@@ -124,9 +124,9 @@ struct Used {
 impl Used {
     fn plan(&mut self, plan: &Plan) {
         for (name, store) in &plan.stores {
-            if let StorePlan::Http { endpoint, auth, .. } = store {
-                self.address(endpoint.as_str());
-                self.auth(&format!("store {name}"), auth);
+            if let Some(http) = store.http() {
+                self.address(http.endpoint.as_str());
+                self.auth(&format!("store {name}"), &http.auth);
             }
         }
         for (name, bucket) in &plan.buckets {
@@ -193,8 +193,10 @@ impl Used {
     }
 
     fn auth(&mut self, whose: &str, auth: &Auth) {
-        if let Auth::Token { token, .. } = auth {
-            self.secret(&format!("token of {whose}"), token);
+        match auth {
+            Auth::None => {}
+            Auth::Token { token, .. } | Auth::Header { token, .. } => self.secret(&format!("token of {whose}"), token),
+            Auth::Basic { password, .. } => self.secret(&format!("password of {whose}"), password),
         }
     }
 

@@ -7,7 +7,9 @@ use super::{
     reader::{Node, Span},
     sides::Sides,
     table::Table,
-    template, write_back,
+    template,
+    web::server_path,
+    write_back,
 };
 use std::collections::BTreeMap;
 
@@ -35,7 +37,10 @@ pub(super) fn read(root: &Table<'_>, sides: &Sides) -> Vec<Placed<DatasetPlan>> 
 fn dataset(table: &Table<'_>, name: Option<String>, names: &[String], sides: &Sides) -> Option<DatasetPlan> {
     let needs = table.get("needs").and_then(|node| node.list(|item| item.reference("dataset", names)));
     let from = table.need("from", "{ store = \"…\", path = \"/…/\" }").and_then(|node| set(&node, sides));
-    let to = table.need("to", "{ store = \"…\", table = \"…\" }").and_then(|node| set(&node, sides));
+    let to = table
+        .need("to", "{ store = \"…\", table = \"…\" }")
+        .filter(|node| sides.takes_writes(node))
+        .and_then(|node| set(&node, sides));
     let key = table.need("key", "\"id\"").and_then(|node| node.filled());
     let updated = table.get("updated").map(|node| node.filled());
     let map = map(table);
@@ -142,22 +147,18 @@ fn set(node: &Node<'_>, sides: &Sides) -> Option<SetPlan> {
     let store = table.need("store", "\"…\"").and_then(|node| node.reference("store", &sides.store_names));
     let plan = store.as_deref().and_then(|name| sides.stores.get(name));
     let name = match plan {
-        Some(StorePlan::Http { .. }) => table.need("path", "\"/api/…/\"").and_then(|node| path(&node)),
+        Some(StorePlan::Http { .. }) => table.need("path", "\"/api/…/\"").and_then(|node| server_path(&node)),
+        Some(StorePlan::LocalStorage(_)) => table.need("keys", "\"savedFilters\"").and_then(|node| node.filled()),
         Some(StorePlan::Sqlite { .. }) => table.need("table", "\"users\"").and_then(|node| sql_name(&node)),
         // The store is a problem of its own; without it nobody knows which of the two it would be.
-        None => table.get("path").or_else(|| table.get("table")).and_then(|node| node.filled()),
+        None => ["path", "table", "keys"].iter().find_map(|key| table.get(key)).and_then(|node| node.filled()),
     };
     if plan.is_none() {
         table.get("table");
+        table.get("keys");
     }
     table.close();
     Some(SetPlan { store: store?, name: name? })
-}
-
-fn path(node: &Node<'_>) -> Option<String> {
-    node.parsed("a path on the store's server", "a path that begins with a slash, as \"/api/users/\"", |text| {
-        (text.starts_with('/') && !text.contains(char::is_whitespace)).then(|| text.to_owned())
-    })
 }
 
 fn sql_name(node: &Node<'_>) -> Option<String> {

@@ -32,6 +32,15 @@ pub(super) const PART_SIZE: u64 = 8 * MIB;
 /// Bytes of the files in a batch.
 pub(super) const BATCH_BYTES: u64 = 256 * MIB;
 
+/// Lengths that an answer of a store may be allowed.
+pub(super) const ANSWERS: RangeInclusive<u64> = 64 * KIB..=GIB;
+/// Longest answer of a store.
+pub(super) const ANSWER: u64 = 64 * MIB;
+/// Lengths that all kept answers of a store together may be allowed.
+pub(super) const CACHES: RangeInclusive<u64> = 0..=GIB;
+/// Length of all kept answers of a store together.
+pub(super) const CACHE: u64 = 8 * MIB;
+
 /// Longest wait for an answer of a store or a bucket.
 pub(super) const STORE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Longest wait for an answer of a switch or a probe.

@@ -1,7 +1,7 @@
 //! The plan: one cutover as a value. TOML → resolved (variables in, positions kept) → checked → never changed again.
 //!
 //! `checked` is the plan that everybody else sees. `file` makes it of a `source`: `reader` and `table` read values with
-//! their places and collect `problem`s, `sides datasets file_sets switches probes phases` read the parts, `check` holds the
+//! their places and collect `problem`s, `sides web datasets file_sets switches probes phases` read the parts, `check` holds the
 //! rules between them, `starter` has new plans. Must never enter: anything that opens a connection.
 
 mod bytes;
@@ -25,13 +25,15 @@ mod starter;
 mod switches;
 mod table;
 mod template;
+mod web;
 mod write_back;
 
 pub use checked::{
-    Auth, BlobPlan, BucketEnd, BucketPlan, CommandPlan, ConflictPolicy, DatasetPlan, DnsRecord, FieldsPlan,
-    FileSetPlan, FlowStep, LookupPlan, MigrationPlan, ObservePlan, OnConflict, OnExisting, OnHangup, Op, Pagination,
-    PartsPlan, PhasePlan, Plan, PowerDnsPlan, ProbeKind, ProbePlan, ProbeUse, RequestPlan, RollbackPlan, RuleAction,
-    RulePlan, SetPlan, StorePlan, SwitchPlan, Window,
+    Auth, BlobPlan, BucketEnd, BucketPlan, CommandPlan, Compression, ConflictPolicy, DatasetPlan, DeleteShape,
+    DnsRecord, FieldsPlan, FileSetPlan, FlowStep, HttpPlan, KEYS, LocalStoragePlan, LookupPlan, MigrationPlan, NextAs,
+    ObservePlan, OnConflict, OnExisting, OnHangup, Op, Outcomes, Pagination, Parameters, PartsPlan, PhasePlan, Plan,
+    PowerDnsPlan, Preset, ProbeKind, ProbePlan, ProbeUse, RECORDS, ReadShape, RequestPlan, RollbackPlan, RuleAction,
+    RulePlan, Sending, SetPlan, StorePlan, SwitchPlan, Window, WriteShape,
 };
 pub use file::{load, parse};
 pub use problem::{Problem, Problems};

@@ -18,21 +18,39 @@ pub(super) enum Texts<'n> {
     Templates(&'n [String]),
 }
 
-/// The credential under `key`, or this default.
+/// The credential under `key`, or this default: `{ scheme, token }`, `{ user, password }` or `{ header, token }`.
 pub(super) fn auth(table: &Table<'_>, key: &str, default: Auth, texts: Texts<'_>) -> Auth {
     let Some(auth) = table.table(key) else { return default };
-    let scheme = auth.get("scheme").map_or(Some("Token".into()), |node| {
-        node.parsed_unseen("a word such as \"Token\" or \"Bearer\"", |text| {
+    let word = |node: &Node<'_>, instead: &str| {
+        node.parsed_unseen(instead, |text| {
             let good = !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
             good.then(|| text.to_owned())
         })
-    });
-    let token = auth.need("token", "\"${API_TOKEN}\"").and_then(|node| node.secret(texts));
+    };
+    let secret = |key: &str, example: &str| auth.need(key, example).and_then(|node| node.secret(texts));
+    let read = if auth.get("user").or_else(|| auth.get("password")).is_some() {
+        let user = auth.need("user", "\"admin\"").and_then(|node| {
+            node.parsed_unseen("printable ASCII without `:`", |text| {
+                let good = !text.is_empty() && text.chars().all(|c| (' '..='~').contains(&c) && c != ':');
+                good.then(|| text.to_owned())
+            })
+        });
+        if let Some(scheme) = auth.get("scheme") {
+            scheme.one_of(&[("Basic", ())]);
+        }
+        let password = secret("password", "\"${API_PASSWORD}\"");
+        user.zip(password).map(|(user, password)| Auth::Basic { user, password })
+    } else if let Some(header) = auth.get("header") {
+        let name = word(&header, "the name of a header, as \"X-API-Key\"");
+        name.zip(secret("token", "\"${API_TOKEN}\"")).map(|(name, token)| Auth::Header { name, token })
+    } else {
+        let scheme = auth
+            .get("scheme")
+            .map_or(Some("Token".into()), |node| word(&node, "a word such as \"Token\" or \"Bearer\""));
+        scheme.zip(secret("token", "\"${API_TOKEN}\"")).map(|(scheme, token)| Auth::Token { scheme, token })
+    };
     auth.close();
-    match (scheme, token) {
-        (Some(scheme), Some(token)) => Auth::Token { scheme, token },
-        _ => default,
-    }
+    read.unwrap_or(default)
 }
 
 /// `"POST https://…"`.

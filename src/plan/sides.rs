@@ -1,13 +1,15 @@
 //! The stores and buckets of a plan.
 
 use super::{
-    Auth, BucketPlan, Pagination, PartsPlan, StorePlan,
+    Auth, BucketPlan, PartsPlan, StorePlan,
     limits::{PART_SIZE, PARTS, PARTS_ABOVE, STORE_TIMEOUT, TIMEOUTS},
     reader::{Node, is_name},
     request::{Texts, auth},
     table::Table,
+    web,
 };
 use std::collections::BTreeMap;
+use toml::de::DeValue;
 
 /// Both, and every name that was given, also to those with mistakes in them.
 #[derive(Default)]
@@ -21,6 +23,7 @@ pub(super) struct Sides {
 #[derive(Clone, Copy)]
 enum StoreKind {
     Http,
+    LocalStorage,
     Sqlite,
 }
 
@@ -32,6 +35,19 @@ enum BucketKind {
 }
 
 impl Sides {
+    /// Whether the store of a set takes writes; a problem if not. Unknown ones are problems of their own.
+    pub(super) fn takes_writes(&self, set: &Node<'_>) -> bool {
+        let DeValue::Table(fields) = set.value else { return true };
+        let Some(store) = fields.get("store") else { return true };
+        let name = store.get_ref().as_str().unwrap_or_default();
+        let only_read = self.stores.get(name).is_some_and(StorePlan::is_only_read);
+        if only_read {
+            let found = format!("`{name}` for `{}.store`, which is only read", set.label);
+            set.cx.fault(&store.span(), found, "a store that takes writes");
+        }
+        !only_read
+    }
+
     /// The name of a bucket; with `listed` one that can say what is in it.
     pub(super) fn bucket(&self, node: &Node<'_>, listed: bool) -> Option<String> {
         let name = node.reference("bucket", &self.bucket_names)?;
@@ -66,17 +82,11 @@ fn named<T>(root: &Table<'_>, key: &str, read: impl Fn(&Table<'_>) -> Option<T>)
 }
 
 fn store(table: &Table<'_>) -> Option<StorePlan> {
-    let kinds = [("http", StoreKind::Http), ("sqlite", StoreKind::Sqlite)];
+    let kinds = [("http", StoreKind::Http), ("local-storage", StoreKind::LocalStorage), ("sqlite", StoreKind::Sqlite)];
     let kind = table.need("kind", "\"http\"")?.one_of(&kinds)?;
     let plan = match kind {
-        StoreKind::Http => {
-            let endpoint = table.need("endpoint", "\"https://…\"").and_then(|node| node.url());
-            let auth = auth(table, "auth", Auth::None, Texts::Plain);
-            let pages = [("page-number", Pagination::PageNumber), ("none", Pagination::None)];
-            let pagination = table.one_of("pagination", Pagination::PageNumber, &pages);
-            let timeout = table.duration("timeout", STORE_TIMEOUT, TIMEOUTS);
-            endpoint.map(|endpoint| StorePlan::Http { endpoint, auth, pagination, timeout })
-        }
+        StoreKind::Http => web::http(table).map(|plan| StorePlan::Http(Box::new(plan))),
+        StoreKind::LocalStorage => web::local_storage(table).map(StorePlan::LocalStorage),
         StoreKind::Sqlite => {
             let path = table.need("path", "\"target.db\"").and_then(|node| node.path());
             path.map(|path| StorePlan::Sqlite { path })

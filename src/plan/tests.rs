@@ -121,14 +121,32 @@ fn every_starter_is_a_plan() {
 }
 
 #[test]
+fn what_the_starter_only_mentions_of_stores_is_right_too() {
+    let text = starter(STARTERS[0]).unwrap();
+    let (before, rest) = text.split_once("# Only what differs").unwrap();
+    let (mentioned, after) = rest.split_once("# The new side.").unwrap();
+    let is_key = |line: &&str| line.split_once(" = ").is_some_and(|(key, _)| !key.contains(' '));
+    let bare =
+        |line: &str| Some(line.strip_prefix("# ").filter(|line| line.starts_with('[') || is_key(line))?.to_owned());
+    let lines: Vec<String> = mentioned.lines().filter_map(bare).collect();
+    assert!(lines.len() > 15, "{lines:?}");
+    let keys = ["max_answer", "cache", "compress"];
+    let before = keys
+        .into_iter()
+        .fold(before.to_owned(), |text, key| text.replace(&format!("# {key} = "), &format!("{key} = ")));
+    let whole = format!("{before}{}\n# {after}", lines.join("\n"));
+    let plan = read(&whole).unwrap_or_else(|problems| panic!("{}", problems.pretty()));
+    assert!(plan.stores["browsers"].is_only_read());
+}
+
+#[test]
 fn a_plan_is_resolved_and_ordered() {
     let plan = read(SMALL).unwrap_or_else(|problems| panic!("{}", problems.pretty()));
     let names: Vec<_> = plan.datasets.iter().map(|set| set.name.as_str()).collect();
     assert_eq!(names, ["users", "files"], "needs never points forward");
-    let Some(StorePlan::Http { endpoint, auth: Auth::Token { token, .. }, .. }) = plan.stores.get("old") else {
-        panic!("{:?}", plan.stores)
-    };
-    assert_eq!(endpoint.as_str(), "http://localhost:8000/");
+    let Some(StorePlan::Http(http)) = plan.stores.get("old") else { panic!("{:?}", plan.stores) };
+    let Auth::Token { token, .. } = &http.auth else { panic!("{http:?}") };
+    assert_eq!(http.endpoint.as_str(), "http://localhost:8000/");
     assert_eq!(token.expose_secret(), "your-django-token");
     let Some(StorePlan::Sqlite { path }) = plan.stores.get("new") else { panic!("{:?}", plan.stores) };
     assert_eq!(path, Path::new("/plans/new.db"));
@@ -186,6 +204,45 @@ to = { bucket = "r2" }
     assert_eq!(plan.file_sets, [rest]);
     assert_eq!((plan.migration.on_existing, plan.migration.batch_bytes), (OnExisting::Fail, 1 << 30));
     assert_eq!((plan.migration.limit_bytes_per_s, plan.migration.limit_requests_per_s), (Some(50 << 20), Some(100)));
+}
+
+#[test]
+fn an_endpoint_is_a_preset_with_its_places_changed() {
+    let text = SMALL.replace(
+        r#"auth = { scheme = "Token", token = "${DJANGO_API_TOKEN}" }"#,
+        r#"auth = { header = "X-API-Key", token = "${API_KEY}" }
+preset = "workers-api"
+pagination = "link-header"
+compress = "zstd"
+cache = "0KiB"
+max_answer = "16MiB"
+read = { rows = "/data", next_as = "link", updated_since = "since" }
+write = { request = "PUT {{ path }}", body = { a = [{ b = "{{ records }}" }] }, errors = "/errors", created = ["new"] }
+delete = { deleted = "" }"#,
+    );
+    let text = text.replace("[stores.new]", "[stores.web]\nkind = \"local-storage\"\nroot = \"exports\"\n[stores.new]");
+    let text = text.replace(
+        r#"from = { store = "old", path = "/users/" }"#,
+        r#"from = { store = "web", keys = "savedFilters[]" }"#,
+    );
+    // The one key that says something of the other way to answer.
+    let text = text.replace(r#", created = ["new"]"#, "");
+    let plan = read(&text).unwrap_or_else(|problems| panic!("{}", problems.pretty()));
+    let Some(StorePlan::Http(http)) = plan.stores.get("old") else { panic!("{:?}", plan.stores) };
+    assert!(matches!(&http.auth, Auth::Header { name, .. } if name == "X-API-Key"));
+    assert_eq!((http.pagination, http.compress, http.cache), (Pagination::LinkHeader, Compression::Zstd, 0));
+    assert_eq!((http.read.rows.as_str(), http.read.next.as_str()), ("/data", "/result_info/cursor"));
+    assert_eq!((http.read.next_as, http.read.parameters.updated_since.as_str()), (NextAs::Link, "since"));
+    assert_eq!(http.write.outcomes, Outcomes::Errors { at: "/errors".into() });
+    assert_eq!((http.write.send.method.as_str(), http.write.send.path.as_str()), ("PUT", "{{ path }}"));
+    assert_eq!(http.delete.deleted, "");
+    assert!(plan.stores["web"].is_only_read() && plan.stores["web"].http().is_none());
+    assert_eq!(plan.datasets[0].from.name, "savedFilters[]");
+    let basic =
+        SMALL.replace(r#"scheme = "Token", token = "${DJANGO_API_TOKEN}""#, r#"user = "ada", password = "${API_KEY}""#);
+    let plan = read(&basic).unwrap();
+    assert!(matches!(&plan.stores["old"].http().unwrap().auth, Auth::Basic { user, .. } if user == "ada"));
+    assert!(!format!("{plan:?}").contains("your-api-key"));
 }
 
 #[test]

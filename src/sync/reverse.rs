@@ -24,8 +24,8 @@ use crate::{
             batch::{NO_KEY, write_isolating},
         },
     },
-    model::{Digest, ItemState, Key, LaneKind, LaneStage, Record, Timestamp, Value},
-    plan::DatasetPlan,
+    model::{Check, Digest, ItemState, Key, LaneKind, LaneStage, Record, Timestamp, Value, Verdict},
+    plan::{DatasetPlan, StorePlan},
     ports::{Cursor, ItemQuery, ItemRow, WriteOutcome},
 };
 use futures::StreamExt;
@@ -38,6 +38,12 @@ pub(super) async fn run(cx: &StepContext, dataset: &DatasetPlan) -> Result<SyncR
     if lane.noted("undoing").await?.is_some() || lane.noted("standing").await?.is_none() {
         let mut report = SyncReport::new(lane.id.clone());
         report.conclude("carried back", Timestamp::now());
+        return Ok(report);
+    }
+    if cx.plan.stores.get(&dataset.from.store).is_some_and(StorePlan::is_only_read) {
+        let mut report = SyncReport::new(lane.id.clone());
+        let value = format!("{} is only read: what users did on the new side stays there", dataset.from.store);
+        report.checks.push(Check::new(format!("{} carried back", lane.id), Verdict::Pass, value, Timestamp::now()));
         return Ok(report);
     }
     let files = match dataset.blob {

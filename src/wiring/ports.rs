@@ -4,7 +4,7 @@ use crate::{
     adapters::{
         blobs::{FolderBucket, HttpBucket, S3Bucket, S3Settings},
         probes::{CommandProbe, CountersProbe, FlowProbe, HttpProbe, Pointers},
-        records::{HttpStore, SqliteStore},
+        records::{HttpStore, LocalStorage, SqliteStore},
         switches::{Aim, CommandSwitch, HttpSwitch, PowerDnsSwitch},
         write_back::PostgresWriteBack,
     },
@@ -62,9 +62,8 @@ fn write_backs(plan: &Plan) -> Result<BTreeMap<String, Arc<dyn WriteBack>>> {
 
 fn store(name: &str, plan: &StorePlan) -> Result<Arc<dyn RecordStore>> {
     Ok(match plan {
-        StorePlan::Http { endpoint, auth, pagination, timeout } => {
-            Arc::new(HttpStore::new(name, endpoint.clone(), auth.clone(), *pagination, *timeout)?)
-        }
+        StorePlan::Http(plan) => Arc::new(HttpStore::new(name, plan.as_ref().clone())?),
+        StorePlan::LocalStorage(plan) => Arc::new(LocalStorage::new(name, plan)?),
         StorePlan::Sqlite { path } => Arc::new(SqliteStore::new(name, path)),
     })
 }

@@ -1,7 +1,7 @@
 //! What each kind of bad answer is told apart as.
 
 use super::{
-    PATIENCE,
+    PATIENCE, django,
     doubles::{closed_port, raw_server, serve, silent_server},
     items, token,
 };
@@ -22,7 +22,7 @@ use url::Url;
 
 fn store(at: SocketAddr, timeout: Duration) -> HttpStore {
     let endpoint = Url::parse(&format!("http://{at}/")).unwrap();
-    HttpStore::new("django", endpoint, token("tkn-123456"), Pagination::PageNumber, timeout).unwrap()
+    django(endpoint, token("tkn-123456"), Pagination::PageNumber, timeout)
 }
 
 async fn fault(at: SocketAddr, path: &str) -> Fault {

@@ -18,12 +18,14 @@ mod switches;
 mod wiring;
 
 use cutover::{
+    adapters::records::HttpStore,
     model::{Key, Record, Value},
-    plan::{Auth, RequestPlan},
+    plan::{Auth, HttpPlan, Pagination, Preset, RequestPlan},
     ports::SetRef,
 };
 use serde_json::Value as Json;
 use std::{fmt::Display, time::Duration};
+use url::Url;
 
 /// Long enough for a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -42,6 +44,12 @@ fn text(value: &str) -> Value {
 
 fn items(name: &str) -> SetRef {
     SetRef { name: name.to_owned(), key: "id".to_owned(), updated: Some("updated_at".to_owned()) }
+}
+
+/// A REST endpoint as Django's are.
+fn django(endpoint: Url, auth: Auth, pagination: Pagination, timeout: Duration) -> HttpStore {
+    let plan = HttpPlan { pagination, timeout, ..HttpPlan::new(Preset::DjangoRest, endpoint, auth) };
+    HttpStore::new("django", plan).unwrap()
 }
 
 fn token(secret: &str) -> Auth {

@@ -307,7 +307,7 @@ async fn all_that_people_put_into_a_folder_goes_to_s3s_or_says_why_not() {
     cases.push(
         bad("longer", &too_long, bytes(1025, 1025), FaultKind::Refused, "HTTP 400").mended(row("longer", "longer")),
     );
-    both_copies(&server.endpoint, &server.folder().join(Server::BUCKET), cases).await;
+    both_copies(&server.endpoint, &server.bucket(), cases).await;
     assert_eq!(server.leftovers(), Vec::<String>::new());
 }
 
@@ -328,7 +328,7 @@ async fn all_that_people_put_into_a_folder_goes_to_rclone_or_says_why_not() {
     let more = ["--no-unicode-normalization"];
     let server = Foreign::rclone(Server::BUCKET, (Server::ACCESS, Server::SECRET), &more).await;
     let cases = [sizes(), names(), long_names(), rows_that_lie(), no_files()].into_iter().flatten().collect();
-    both_copies(&server.endpoint, &server.bucket(), cases).await;
+    both_copies(&server.endpoint, &server.folder().join(Server::BUCKET), cases).await;
 }
 
 /// Root may read everything, so the lane lives in a process that is somebody else.

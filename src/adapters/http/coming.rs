@@ -67,15 +67,16 @@ impl Coming {
         (to.origin() != self.response.url().origin()).then(|| to.origin().ascii_serialization())
     }
 
-    pub(super) async fn whole(mut self, doing: &str, longest: usize) -> Result<Answer> {
+    /// The whole answer; `None` if its body is longer than this.
+    pub(super) async fn whole(mut self, doing: &str, longest: usize) -> Result<Option<Answer>> {
         let mut body = Vec::new();
         while let Some(piece) = self.response.chunk().await.map_err(|error| transport(doing, error))? {
             if body.len() + piece.len() > longest {
-                return Err(Fault::new(FaultKind::Garbage, doing).detail(format!("more than {longest} bytes came")));
+                return Ok(None);
             }
             body.extend_from_slice(&piece);
         }
-        Ok(self.answer(body))
+        Ok(Some(self.answer(body)))
     }
 
     fn answer(self, body: Vec<u8>) -> Answer {

@@ -16,6 +16,7 @@ use crate::{
     error::{Fault, FaultKind, Result},
     plan::{Auth, RequestPlan},
 };
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use reqwest::{
     Method, StatusCode,
@@ -44,6 +45,7 @@ pub(crate) struct Client {
     /// Without a proxy: nothing on this machine is reached through one.
     direct: reqwest::Client,
     timeout: Duration,
+    longest: usize,
 }
 
 /// What is sent along.
@@ -102,6 +104,17 @@ impl Call {
                 call.secrets.push(token.clone());
                 Ok(call)
             }
+            Auth::Basic { user, password } => {
+                let pair = STANDARD.encode(format!("{user}:{}", password.expose_secret()));
+                let mut call = self.secret_header(doing, AUTHORIZATION, &format!("Basic {pair}").into())?;
+                call.secrets.extend([pair.into(), password.clone()]);
+                Ok(call)
+            }
+            Auth::Header { name, token } => {
+                let name = HeaderName::from_bytes(name.as_bytes())
+                    .map_err(|error| Fault::new(FaultKind::Plan, doing).source(error))?;
+                self.secret_header(doing, name, token)
+            }
         }
     }
 
@@ -117,8 +130,13 @@ impl Call {
     }
 
     /// The same with this header.
-    pub(crate) fn header(mut self, name: &'static str, value: HeaderValue) -> Self {
-        self.headers.insert(HeaderName::from_static(name), value);
+    pub(crate) fn header(self, name: &'static str, value: HeaderValue) -> Self {
+        self.named_header(HeaderName::from_static(name), value)
+    }
+
+    /// The same with this header.
+    pub(crate) fn named_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.insert(name, value);
         self
     }
 
@@ -146,6 +164,12 @@ impl Client {
         Self::build(timeout, None, false)
     }
 
+    /// The same client, for which an answer longer than this is garbage.
+    pub(crate) fn at_most(mut self, longest: u64) -> Self {
+        self.longest = usize::try_from(longest).unwrap_or(usize::MAX);
+        self
+    }
+
     fn build(timeout: Duration, resolver: Option<SocketAddr>, compressed: bool) -> Result<Self> {
         let build = |direct: bool| {
             let mut builder = reqwest::Client::builder()
@@ -169,21 +193,28 @@ impl Client {
         let direct = build(true)?;
         // A proxy would resolve names itself.
         let usual = if resolver.is_some() || !has_proxy() { direct.clone() } else { build(false)? };
-        Ok(Self { usual, direct, timeout })
+        Ok(Self { usual, direct, timeout, longest: LONGEST })
     }
 
     /// Sends the request and brings the whole answer, whatever its status.
     pub(crate) async fn send(&self, doing: &str, call: Call) -> Result<Answer> {
+        let too_long =
+            || Fault::new(FaultKind::Garbage, doing).detail(format!("more than {} bytes came", self.longest));
+        self.send_within(doing, call).await?.ok_or_else(too_long)
+    }
+
+    /// The same; `None` for an answer that is too long.
+    pub(crate) async fn send_within(&self, doing: &str, call: Call) -> Result<Option<Answer>> {
         let began = Instant::now();
-        match tokio::time::timeout(self.timeout, self.whole(doing, call)).await {
-            Ok(answer) => answer.map(|mut answer| {
-                answer.took = began.elapsed();
-                answer
-            }),
-            Err(_) => {
-                Err(Fault::new(FaultKind::Timeout, doing).detail(format!("no whole answer within {:?}", self.timeout)))
-            }
+        let Ok(answer) = tokio::time::timeout(self.timeout, self.whole(doing, call)).await else {
+            let detail = format!("no whole answer within {:?}", self.timeout);
+            return Err(Fault::new(FaultKind::Timeout, doing).detail(detail));
+        };
+        let mut answer = answer?;
+        if let Some(answer) = &mut answer {
+            answer.took = began.elapsed();
         }
+        Ok(answer)
     }
 
     /// Sends the request and brings the answer, whatever its status, as soon as its headers are there. Waits for these
@@ -232,8 +263,8 @@ impl Client {
         Err(Fault::new(FaultKind::Refused, doing).detail(format!("redirected more than {HOPS} times")))
     }
 
-    async fn whole(&self, doing: &str, call: Call) -> Result<Answer> {
-        self.follow(doing, call).await?.whole(doing, LONGEST).await
+    async fn whole(&self, doing: &str, call: Call) -> Result<Option<Answer>> {
+        self.follow(doing, call).await?.whole(doing, self.longest).await
     }
 
     fn request(&self, doing: &str, call: &Call) -> Result<reqwest::RequestBuilder> {

@@ -45,6 +45,12 @@ fn filled_in(doing: &str, plan: &RequestPlan, values: &Values) -> Result<Call> {
         Auth::Token { scheme, token } => {
             Auth::Token { scheme: scheme.clone(), token: SecretString::from(secret(token, values)?) }
         }
+        Auth::Basic { user, password } => {
+            Auth::Basic { user: user.clone(), password: SecretString::from(secret(password, values)?) }
+        }
+        Auth::Header { name, token } => {
+            Auth::Header { name: name.clone(), token: SecretString::from(secret(token, values)?) }
+        }
     };
     let body = plan.body.as_ref().map(|body| render_json(body, values)).transpose()?;
     let request = RequestPlan { method: plan.method.clone(), url: render(&plan.url, values)?, auth, body };

@@ -108,10 +108,14 @@ async fn pass(lister: &Lister<'_>, mover: &Mover<'_>) -> Result<Passed> {
     let mut pages = pin!(files.listed(which, Cursor::START));
     let (mut seen, mut brought, mut next_mark) = (0, 0, None);
     while let Some(listed) = pages.next().await {
-        let Listed { entries, as_of, .. } = listed?;
+        let Listed { mut entries, as_of, .. } = listed?;
         next_mark.get_or_insert_with(|| watermark_of(as_of, asked));
         seen += entries.len() as u64;
-        brought += lister.enlist(entries, None).await?;
+        while !entries.is_empty() {
+            // What the ledger knows of a file takes more memory than what the listing says.
+            let rest = entries.split_off(entries.len().min(TOGETHER as usize));
+            brought += lister.enlist(std::mem::replace(&mut entries, rest), None).await?;
+        }
         lane.cx.signals.breathe().await?;
     }
     if brought > 0 {

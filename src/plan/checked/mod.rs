@@ -6,6 +6,7 @@ mod probes;
 mod rules;
 mod stores;
 mod switches;
+mod web;
 mod whole;
 mod work;
 
@@ -13,7 +14,11 @@ pub use buckets::{BucketEnd, BucketPlan, PartsPlan};
 pub use lanes::{BlobPlan, DatasetPlan, FieldsPlan, FileSetPlan, LookupPlan, OnConflict, SetPlan};
 pub use probes::{FlowStep, ProbeKind, ProbePlan, ProbeUse};
 pub use rules::{Op, RuleAction, RulePlan};
-pub use stores::{Auth, Pagination, StorePlan};
+pub use stores::{Auth, StorePlan};
 pub use switches::{DnsRecord, ObservePlan, PowerDnsPlan, RequestPlan, SwitchPlan};
+pub use web::{
+    Compression, DeleteShape, HttpPlan, KEYS, LocalStoragePlan, NextAs, Outcomes, Pagination, Parameters, Preset,
+    RECORDS, ReadShape, Sending, WriteShape,
+};
 pub use whole::{OnHangup, Plan, Window};
 pub use work::{CommandPlan, ConflictPolicy, MigrationPlan, OnExisting, PhasePlan, RollbackPlan};

@@ -1,10 +1,9 @@
 //! Stores of records, and how requests to them prove who sends them. Read by `sides`.
 //! Must never enter: how it is read from a file.
 
+use super::{HttpPlan, LocalStoragePlan};
 use secrecy::SecretString;
 use std::path::PathBuf;
-use std::time::Duration;
-use url::Url;
 
 /// How requests prove who sends them.
 #[derive(Debug, Clone)]
@@ -18,34 +17,49 @@ pub enum Auth {
         /// The token.
         token: SecretString,
     },
-}
-
-/// How an HTTP endpoint cuts its rows into pages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pagination {
-    /// `?page=N&page_size=M`, rows in `results`, `count` and `next` beside them; or a plain array of everything.
-    PageNumber,
-    /// A plain array of everything.
-    None,
+    /// `Authorization: Basic …`.
+    Basic {
+        /// Name of the user.
+        user: String,
+        /// Password.
+        password: SecretString,
+    },
+    /// `<name>: <token>`.
+    Header {
+        /// Name of the header.
+        name: String,
+        /// Its value.
+        token: SecretString,
+    },
 }
 
 /// A store.
 #[derive(Debug, Clone)]
 pub enum StorePlan {
     /// A REST endpoint.
-    Http {
-        /// Base address.
-        endpoint: Url,
-        /// Credential.
-        auth: Auth,
-        /// Paging.
-        pagination: Pagination,
-        /// Longest wait for one answer.
-        timeout: Duration,
-    },
+    Http(Box<HttpPlan>),
+    /// Browser exports.
+    LocalStorage(LocalStoragePlan),
     /// A SQLite file.
     Sqlite {
         /// Its path, made absolute against the plan's folder.
         path: PathBuf,
     },
+}
+
+impl StorePlan {
+    /// Nothing can be written to it, so nothing is carried back to it.
+    #[must_use]
+    pub const fn is_only_read(&self) -> bool {
+        matches!(self, Self::LocalStorage(_))
+    }
+
+    /// The endpoint behind this store, if it is reached over HTTP.
+    #[must_use]
+    pub fn http(&self) -> Option<&HttpPlan> {
+        match self {
+            Self::Http(http) | Self::LocalStorage(LocalStoragePlan::Http { http, .. }) => Some(http),
+            _ => None,
+        }
+    }
 }

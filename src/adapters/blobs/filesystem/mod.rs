@@ -93,7 +93,7 @@ impl FolderBucket {
 }
 
 /// How many calls wait for disks at the same time: more only cost threads.
-const AT_ONCE: usize = 32;
+const AT_ONCE: usize = 16;
 
 static DISKS: Semaphore = Semaphore::const_new(AT_ONCE);
 

@@ -1,0 +1,11 @@
+"""/api/<way of paging>/<set>/ and what is done to it."""
+
+from django.urls import path
+
+from .views import Bulk, Delete, Listing
+
+urlpatterns = [
+    path("api/<str:way>/<str:name>/", Listing.as_view()),
+    path("api/<str:way>/<str:name>/bulk/", Bulk.as_view()),
+    path("api/<str:way>/<str:name>/delete/", Delete.as_view()),
+]
