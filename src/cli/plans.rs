@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     error::{Fault, FaultKind},
-    migrate::{self, DatasetSurvey, FileSetSurvey, Forecast, SampleSurvey, SizeClass, Survey},
+    migrate::{self, DatasetSurvey, FileSetSurvey, Forecast, RowSurvey, SampleSurvey, SizeClass, Survey},
     model::{Mode, text::clean},
     phases,
     plan::{self, STARTERS},
@@ -168,6 +168,7 @@ fn tell_survey(survey: &Survey) {
             out(format!("    about {files} files with {bytes}, which takes {}", takes(set.seconds)));
             tell_files(set.sizes.as_deref(), set.already, set.sample);
         }
+        set.rows.iter().for_each(tell_row);
     }
     for FileSetSurvey { name, files, bytes, more, sizes, already, sample, seconds } in &survey.file_sets {
         let least = if *more { "more than " } else { "" };
@@ -178,8 +179,27 @@ fn tell_survey(survey: &Survey) {
         }
     }
     out(format!("  the data takes {}", takes(survey.seconds)));
+    survey.recommendations.iter().for_each(|advice| out(format!("  better: {}", clean(advice, 300))));
     survey.warnings.iter().for_each(|warning| out(format!("  warning: {}", clean(warning, 300))));
     survey.blockers.iter().for_each(|blocker| out(format!("  BLOCKER: {}", clean(blocker, 300))));
+}
+
+/// A record of the sample, field by field: as it is, and as the new side would have it.
+fn tell_row(row: &RowSurvey) {
+    let note = if row.note.is_empty() { String::new() } else { format!(": {}", clean(&row.note, 300)) };
+    out(format!("    record {}{note}", clean(&row.key, 60)));
+    let Some(target) = &row.target else { return };
+    let fields = |side: &serde_json::Value| side.as_object().cloned().unwrap_or_default();
+    let (source, target) = (fields(&row.source), fields(target));
+    let names: std::collections::BTreeSet<&String> = source.keys().chain(target.keys()).collect();
+    for name in names {
+        let shown = |side: &serde_json::Map<String, serde_json::Value>| {
+            side.get(name).map_or_else(|| "-".to_owned(), |value| clean(&value.to_string(), 60))
+        };
+        let (from, to) = (shown(&source), shown(&target));
+        let to = if from == to { "the same".to_owned() } else { to };
+        out(format!("      {:<20} {from}  ->  {to}", clean(name, 20)));
+    }
 }
 
 fn tell_files(sizes: Option<&[SizeClass]>, already: Option<u64>, sample: SampleSurvey) {

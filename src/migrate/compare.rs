@@ -1,12 +1,100 @@
-//! When two records are the same, although a store could not keep the type of a value.
+//! When two records are the same: by the kinds of a side's fields where it says them, and where it does not, as every
+//! store could keep the value.
 
-use crate::model::{Digest, Record, Value};
+use crate::model::{Digest, Field, Kind, Record, Value, text};
+use std::collections::BTreeMap;
+
+/// What the fields of one side hold, as far as anybody says.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Kinds(BTreeMap<String, Kind>);
+
+impl Kinds {
+    /// From what a store says of its fields, and for the others from what the plan says.
+    pub(crate) fn new(fields: &[Field], planned: &BTreeMap<String, Kind>) -> Self {
+        let said = fields.iter().filter(|field| field.kind != Kind::Any);
+        let mut kinds = planned.clone();
+        kinds.extend(said.map(|field| (field.name.clone(), field.kind.clone())));
+        Self(kinds)
+    }
+
+    /// The kind of this field, if anybody says it.
+    pub(crate) fn of(&self, field: &str) -> Option<&Kind> {
+        self.0.get(field)
+    }
+
+    /// The record in the form of these kinds.
+    ///
+    /// # Errors
+    /// The field that does not fit, its value, and why.
+    pub(crate) fn take(&self, record: Record) -> Result<Record, String> {
+        if self.0.is_empty() {
+            return Ok(record);
+        }
+        let taken = record.0.into_iter().map(|(field, value)| match self.0.get(&field) {
+            None => Ok((field, value)),
+            Some(kind) => match kind.take(value) {
+                Ok(value) => Ok((field, value)),
+                Err(misfit) => Err(format!("field `{}`: {misfit}", text::clean(&field, 60))),
+            },
+        });
+        taken.collect::<Result<_, _>>().map(Record)
+    }
+
+    /// The text by which values of this field are compared; `None` for null.
+    fn canonical(&self, field: &str, value: &Value) -> Option<String> {
+        match self.0.get(field).map(|kind| kind.take(value.clone())) {
+            Some(Ok(Value::Null)) => None,
+            Some(Ok(taken)) => Some(taken.to_text()),
+            // What does not fit its own kind was written by nobody who goes by it.
+            Some(Err(_)) | None => canonical(value),
+        }
+    }
+
+    /// Whether these are the same in this field.
+    pub(crate) fn same(&self, field: &str, one: &Value, other: &Value) -> bool {
+        one == other || self.canonical(field, one) == self.canonical(field, other)
+    }
+
+    /// The fields of `wanted` in which `found` differs, by name. Fields that only `found` has do not count: the target
+    /// may have more columns.
+    pub(crate) fn differing(&self, wanted: &Record, found: &Record) -> Vec<String> {
+        let differs =
+            |(field, value): &(&String, &Value)| found.get(field).is_none_or(|other| !self.same(field, value, other));
+        wanted.0.iter().filter(differs).map(|(field, _)| field.clone()).collect()
+    }
+
+    /// Whether the target holds this record.
+    pub(crate) fn holds(&self, found: Option<&Record>, wanted: &Record) -> bool {
+        found.is_some_and(|found| self.differing(wanted, found).is_empty())
+    }
+
+    /// SHA-256 over the texts of all fields. Two records of the same fields have the same digest exactly if
+    /// [`Self::differing`] finds nothing.
+    pub(crate) fn digest(&self, record: &Record) -> Digest {
+        let mut text = String::new();
+        for (field, value) in &record.0 {
+            let value = self.canonical(field, value).map_or(serde_json::Value::Null, Into::into);
+            text.push_str(&serde_json::Value::from(field.as_str()).to_string());
+            text.push(':');
+            text.push_str(&value.to_string());
+            text.push('\n');
+        }
+        Digest::of(text.as_bytes())
+    }
+}
+
+/// The fields of `found` that `shape` has too: the target's row without the columns that the run never writes.
+#[must_use]
+pub(crate) fn shaped(found: &Record, shape: &Record) -> Record {
+    let kept = found.0.iter().filter(|(field, _)| shape.get(field).is_some());
+    Record(kept.map(|(field, value)| (field.clone(), value.clone())).collect())
+}
 
 /// The value as every store can hold it; `None` for null. Equal texts mean equal values: yes and no are 1 and 0 (as
 /// SQLite keeps them), a whole number is the same with or without a decimal point, and a JSON document is the same as
 /// value and as text. Text is otherwise taken as it is: `007` is not 7.
 #[must_use]
-pub(crate) fn canonical(value: &Value) -> Option<String> {
+fn canonical(value: &Value) -> Option<String> {
     match value {
         Value::Null => None,
         Value::Bool(b) => Some(u8::from(*b).to_string()),
@@ -17,35 +105,4 @@ pub(crate) fn canonical(value: &Value) -> Option<String> {
         }
         other => Some(other.to_text()),
     }
-}
-
-/// The fields of `wanted` in which `found` differs, by name. Fields that only `found` has do not count: the target may
-/// have more columns.
-#[must_use]
-pub(crate) fn differing(wanted: &Record, found: &Record) -> Vec<String> {
-    let differs =
-        |(field, value): &(&String, &Value)| found.get(field).is_none_or(|other| canonical(other) != canonical(value));
-    wanted.0.iter().filter(differs).map(|(field, _)| field.clone()).collect()
-}
-
-/// The fields of `found` that `shape` has too: the target's row without the columns that the run never writes.
-#[must_use]
-pub(crate) fn shaped(found: &Record, shape: &Record) -> Record {
-    let kept = found.0.iter().filter(|(field, _)| shape.get(field).is_some());
-    Record(kept.map(|(field, value)| (field.clone(), value.clone())).collect())
-}
-
-/// SHA-256 over the canonical texts of all fields. Two records of the same fields have the same digest exactly if
-/// [`differing`] finds nothing.
-#[must_use]
-pub(crate) fn digest(record: &Record) -> Digest {
-    let mut text = String::new();
-    for (field, value) in &record.0 {
-        let value = canonical(value).map_or(serde_json::Value::Null, Into::into);
-        text.push_str(&serde_json::Value::from(field.as_str()).to_string());
-        text.push(':');
-        text.push_str(&value.to_string());
-        text.push('\n');
-    }
-    Digest::of(text.as_bytes())
 }

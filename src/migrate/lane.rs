@@ -1,14 +1,14 @@
 //! A lane under way: calls that can be stopped, are tried again and say why they are slow (`Track`), and with them the two
 //! sides of a dataset (`Lane`).
 //!
-//! Neighbours: `records`, `files`, `undo` and `sync` work through it. Must never enter: what a batch does.
+//! `convert` says what a record becomes on the new side. Neighbours: `records`, `files`, `undo` and `sync` work through it. Must never enter: what a batch does.
 
-use super::{Mapping, meter::Meter, retry};
+use super::{Mapping, compare::Kinds, convert::Lookup, meter::Meter, retry};
 use crate::{
     engine::StepContext,
     error::{Fault, FaultKind, Result},
     model::{Key, LaneId, LaneKind, LaneStage, Record, Timestamp},
-    plan::{DatasetPlan, OnConflict},
+    plan::{DatasetPlan, OnConflict, SetPlan},
     ports::{Cursor, ItemQuery, ItemRow, Page, RecordStore, SetRef},
 };
 use futures::stream::{self, Stream};
@@ -20,6 +20,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
 };
+use tokio::sync::OnceCell;
 
 /// One side of a dataset.
 #[derive(Clone)]
@@ -30,6 +31,17 @@ pub(crate) struct Side {
     pub(crate) store: Arc<dyn RecordStore>,
     /// The set in it.
     pub(crate) set: SetRef,
+}
+
+impl Side {
+    /// This set in its store.
+    ///
+    /// # Errors
+    /// `Plan` if the store is unknown.
+    pub(super) fn new(cx: &StepContext, plan: &SetPlan, key: &str, updated: Option<String>) -> Result<Self> {
+        let set = SetRef { name: plan.name.clone(), key: key.to_owned(), updated };
+        Ok(Self { name: plan.store.clone(), store: cx.ports.store(&plan.store)?, set })
+    }
 }
 
 /// Which records of a side.
@@ -74,6 +86,10 @@ pub(crate) struct Lane<'a> {
     pub(crate) old: Side,
     /// The new side.
     pub(crate) new: Side,
+    /// What the new side's fields hold, once it was asked.
+    pub(super) kinds: OnceCell<Kinds>,
+    /// Where fields are looked up.
+    pub(super) lookups: Vec<Lookup>,
 }
 
 impl<'a> Deref for Lane<'a> {
@@ -94,33 +110,29 @@ impl<'a> Lane<'a> {
             LaneKind::Records => dataset.lane(),
             LaneKind::Files => dataset.blob_lane(),
         };
-        let side = |plan: &crate::plan::SetPlan| -> Result<Side> {
-            let set = SetRef { name: plan.name.clone(), key: dataset.key.clone(), updated: dataset.updated.clone() };
-            Ok(Side { name: plan.store.clone(), store: cx.ports.store(&plan.store)?, set })
-        };
+        let mapping = Mapping::new(dataset)?;
+        let updated_there = mapping.updated_there().map(ToOwned::to_owned);
         Ok(Self {
             dataset,
-            mapping: Mapping::new(dataset)?,
-            old: side(&dataset.from)?,
-            new: side(&dataset.to)?,
+            old: Side::new(cx, &dataset.from, &dataset.key, dataset.updated.clone())?,
+            new: Side::new(cx, &dataset.to, &dataset.key, updated_there)?,
+            kinds: OnceCell::new(),
+            lookups: Lookup::all(cx, dataset)?,
+            mapping,
             track: Track::new(cx, id, kind, stage),
         })
     }
 }
 
 impl Lane<'_> {
-    /// What the target is to hold of this record, by what the ledger knows of it.
-    ///
-    /// # Errors
-    /// As [`Mapping::forward`].
-    pub(crate) fn wanted(&self, record: &Record, item: Option<&ItemRow>) -> Result<Record> {
-        let mapped = self.mapping.forward(record)?;
-        Ok(match &self.dataset.on_conflict {
+    /// What the target is to hold of a mapped record, by what the ledger knows of it.
+    pub(crate) fn wanted(&self, mapped: Record, item: Option<&ItemRow>) -> Record {
+        match &self.dataset.on_conflict {
             OnConflict::Merge { keep } if item.is_some_and(|item| item.before.is_some()) => {
                 super::records::merged(&mapped, keep)
             }
             _ => mapped,
-        })
+        }
     }
 }
 

@@ -1,17 +1,28 @@
-//! What a record becomes on the other side: renamed, computed and dropped fields, and the key of the bytes behind it.
+//! What a record becomes on the other side: renamed, computed, looked-up, constant and dropped fields, whether it moves at
+//! all, and the key of the bytes behind it.
 //!
-//! Pure: a mapping is built from the plan once and knows no store. Must never enter: ports, clocks, randomness.
+//! Pure: a mapping is built from the plan once and knows no store; what it looks up in another dataset it is given.
+//! `express` is the language of the expressions. Must never enter: ports, clocks, randomness.
+
+mod express;
+#[cfg(test)]
+mod tests;
 
 use crate::{
     error::{Fault, FaultKind, Result},
     model::{Key, Record, Value},
-    plan::DatasetPlan,
+    plan::{DatasetPlan, FieldsPlan},
 };
-use minijinja::{Environment, UndefinedBehavior};
+use express::{absent, context, environment, explain};
+use minijinja::Environment;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The name of the key template within the environment.
 const BLOB_KEY: &str = "blob key";
+
+/// What the other datasets hold for the fields that are looked up, by field and key there; `None` for a key that they do
+/// not have.
+pub type Found = BTreeMap<String, BTreeMap<String, Option<Value>>>;
 
 /// How the records of one dataset travel, in both directions.
 ///
@@ -26,6 +37,10 @@ pub struct Mapping {
     computed: BTreeMap<String, String>,
     dropped: BTreeSet<String>,
     back: Option<BTreeSet<String>>,
+    constants: BTreeMap<String, Value>,
+    fields: FieldsPlan,
+    /// Legacy names by those of the new side.
+    renamed: BTreeMap<String, String>,
     blob_key: Option<String>,
     env: Environment<'static>,
 }
@@ -34,21 +49,29 @@ impl Mapping {
     /// The mapping of this dataset.
     ///
     /// # Errors
-    /// [`FaultKind::Plan`] if an expression or the key template cannot be parsed, or if the key field is computed or
-    /// dropped: both sides must know a record by the same key.
+    /// [`FaultKind::Plan`] if an expression or the key template cannot be parsed, or if the key field is computed,
+    /// renamed or dropped: both sides must know a record by the same key.
     pub fn new(dataset: &DatasetPlan) -> Result<Self> {
         let wrong =
             |what: String| Fault::new(FaultKind::Plan, format!("use the mapping of `{}`", dataset.name)).detail(what);
         let mut env = environment();
-        for (field, expression) in &dataset.map {
-            env.compile_expression(expression).map_err(|error| wrong(format!("field `{field}`: {error}")))?;
+        let expressions = dataset.map.iter().map(|(field, text)| (format!("field `{field}`"), text));
+        let filter = dataset.fields.filter.iter().map(|text| ("the filter".to_owned(), text));
+        for (what, expression) in expressions.chain(filter) {
+            env.compile_expression(expression).map_err(|error| wrong(format!("{what}: {error}")))?;
         }
         if let Some(blob) = &dataset.blob {
             // Parsed once: it is rendered for every file.
             env.add_template_owned(BLOB_KEY, blob.key.clone()).map_err(|error| wrong(format!("blob key: {error}")))?;
         }
-        if dataset.map.contains_key(&dataset.key) || dataset.drop.contains(&dataset.key) {
-            return Err(wrong(format!("the key field `{}` can be neither computed nor dropped", dataset.key)));
+        let fields = dataset.fields.clone();
+        let key = &dataset.key;
+        let made = |field: &String| {
+            dataset.map.contains_key(field) || fields.constant.contains_key(field) || fields.lookup.contains_key(field)
+        };
+        let renamed = fields.rename.contains_key(key) || fields.rename.values().any(|name| name == key);
+        if made(key) || renamed || dataset.drop.contains(key) {
+            return Err(wrong(format!("the key field `{key}` can be neither computed nor renamed nor dropped")));
         }
         Ok(Self {
             name: dataset.name.clone(),
@@ -57,21 +80,45 @@ impl Mapping {
             computed: dataset.map.clone(),
             dropped: dataset.drop.iter().cloned().collect(),
             back: dataset.back.as_ref().map(|fields| fields.iter().cloned().collect()),
+            constants: fields.constant.iter().map(|(field, json)| (field.clone(), from_plan(json))).collect(),
+            renamed: fields.rename.iter().map(|(old, new)| (new.clone(), old.clone())).collect(),
+            fields,
             blob_key: dataset.blob.as_ref().map(|blob| blob.key.clone()),
             env,
         })
     }
 
-    /// The legacy record as the new side shall hold it.
+    /// The legacy record as the new side shall hold it; `None` if the filter leaves it out. `found` has what the other
+    /// datasets hold under the keys that this record names.
     ///
     /// # Errors
-    /// [`FaultKind::Refused`] naming the field that could not be computed, or the key if the record has none.
-    pub fn forward(&self, record: &Record) -> Result<Record> {
+    /// [`FaultKind::Refused`] naming the field that could not be computed or found, or the key if the record has none.
+    pub fn forward(&self, record: &Record, found: &Found) -> Result<Option<Record>> {
         if record.key(&self.key).is_none() {
             return Err(self.refused(&format!("the record has no `{}`", self.key)));
         }
+        if !self.fits(record)? {
+            return Ok(None);
+        }
+        let carried = record.0.iter().filter(|(field, _)| !self.dropped.contains(*field));
         let mut out: BTreeMap<String, Value> =
-            record.0.iter().filter(|(field, _)| !self.dropped.contains(*field)).map(clone_pair).collect();
+            carried.map(|(field, value)| (self.name_there(field).to_owned(), value.clone())).collect();
+        out.extend(self.constants.iter().map(clone_pair));
+        for (field, lookup) in &self.fields.lookup {
+            let value = match record.key(&lookup.by) {
+                None if record.get(&lookup.by).is_none() => {
+                    return Err(self.refused(&format!("field `{field}`: `{}` is not there", lookup.by)));
+                }
+                None => Value::Null,
+                Some(key) => {
+                    found.get(field).and_then(|found| found.get(&key.0)).cloned().flatten().ok_or_else(|| {
+                        let (dataset, wanted) = (&lookup.dataset, &lookup.field);
+                        self.refused(&format!("field `{field}`: `{dataset}` has no {wanted} under the key {key}"))
+                    })?
+                }
+            };
+            out.insert(field.clone(), value);
+        }
         if !self.computed.is_empty() {
             let plain = context(record, false);
             let mut joined = None;
@@ -84,14 +131,44 @@ impl Mapping {
                 out.insert(field.clone(), self.compute(field, expression, fields, record)?);
             }
         }
-        Ok(Record(out))
+        Ok(Some(Record(out)))
     }
 
-    /// The fields of a record of the new side that are carried back to the legacy side, with its key. A field that the
-    /// record does not have is left out, so a write leaves it as it is there.
+    /// Whether the filter lets this legacy record move.
+    ///
+    /// # Errors
+    /// [`FaultKind::Refused`] if the filter cannot be computed for it.
+    pub fn fits(&self, record: &Record) -> Result<bool> {
+        let Some(filter) = &self.fields.filter else { return Ok(true) };
+        let wrong = |why: &str| self.refused(&format!("the filter: {why}"));
+        let compiled = self.env.compile_expression(filter).map_err(|error| wrong(&error.to_string()))?;
+        let missing = || self.missing_in_expression(filter, record);
+        let value = compiled.eval(context(record, false)).map_err(|error| wrong(&explain(&error, &missing())))?;
+        if value.is_undefined() {
+            return Err(wrong(&format!("`{}` is not there", missing().join("`, `"))));
+        }
+        Ok(value.is_true())
+    }
+
+    /// The fields of a record of the new side that are carried back to the legacy side, under their names there, with its
+    /// key. A field that the record does not have is left out, so a write leaves it as it is there.
     #[must_use]
     pub fn back(&self, record: &Record) -> Record {
-        Record(record.0.iter().filter(|(field, _)| self.is_carried_back(field)).map(clone_pair).collect())
+        let carried = record.0.iter().filter(|(field, _)| self.is_carried_back(field));
+        Record(carried.map(|(field, value)| (self.name_here(field).to_owned(), value.clone())).collect())
+    }
+
+    /// The fields of a legacy record that a row of the new side would bring back.
+    #[must_use]
+    pub fn comes_back(&self, legacy: &Record) -> Record {
+        let back = legacy.0.iter().filter(|(field, _)| self.is_carried_back(self.name_there(field)));
+        Record(back.map(clone_pair).collect())
+    }
+
+    /// The record of the new side with its renamed fields under their legacy names, for what speaks of legacy fields.
+    #[must_use]
+    pub fn as_legacy(&self, record: &Record) -> Record {
+        Record(record.0.iter().map(|(field, value)| (self.name_here(field).to_owned(), value.clone())).collect())
     }
 
     /// Whether this field of the new side is carried back.
@@ -100,8 +177,26 @@ impl Mapping {
         field == self.key
             || match &self.back {
                 Some(fields) => fields.contains(field),
-                None => !self.computed.contains_key(field) && !self.dropped.contains(field),
+                None => {
+                    let made = self.computed.contains_key(field)
+                        || self.constants.contains_key(field)
+                        || self.fields.lookup.contains_key(field);
+                    // The new side's own field of a name that the legacy side uses for another one.
+                    let taken = self.fields.rename.contains_key(field) && !self.renamed.contains_key(field);
+                    !made && !taken && !self.dropped.contains(self.name_here(field))
+                }
             }
+    }
+
+    /// What the new side calls a legacy field.
+    #[must_use]
+    pub fn name_there<'s>(&'s self, field: &'s str) -> &'s str {
+        self.fields.rename.get(field).map_or(field, String::as_str)
+    }
+
+    /// What the legacy side calls a field of the new side.
+    fn name_here<'s>(&'s self, field: &'s str) -> &'s str {
+        self.renamed.get(field).map_or(field, String::as_str)
     }
 
     /// The key of the record's bytes in the new bucket.
@@ -136,10 +231,42 @@ impl Mapping {
         &self.key
     }
 
-    /// The name of the field that says when a record changed last.
+    /// The legacy side's name of the field that says when a record changed last.
     #[must_use]
     pub fn updated_field(&self) -> Option<&str> {
         self.updated.as_deref()
+    }
+
+    /// The new side's name of that field.
+    #[must_use]
+    pub fn updated_there(&self) -> Option<&str> {
+        self.updated.as_deref().map(|field| self.name_there(field))
+    }
+
+    /// Which legacy fields each expression needs, by what it is for. One that gives a default for a field that is not
+    /// there needs none.
+    #[must_use]
+    pub fn names(&self) -> Vec<(String, BTreeSet<String>)> {
+        let expressions = self.computed.iter().map(|(field, text)| (format!("field `{field}`"), text));
+        let filter = self.fields.filter.iter().map(|text| ("the filter".to_owned(), text));
+        let names = |text: &String| -> BTreeSet<String> {
+            if text.contains("default") || text.contains("defined") {
+                return BTreeSet::new();
+            }
+            let names = self.env.compile_expression(text).map(|compiled| compiled.undeclared_variables(false));
+            let names = names.unwrap_or_default().into_iter();
+            // `range` and the like are the language's own.
+            names.filter(|name| !self.env.globals().any(|(global, _)| global == name)).collect()
+        };
+        expressions.chain(filter).map(|(what, text)| (what, names(text))).collect()
+    }
+
+    /// What stands in for what cannot be looked up yet, because the other dataset has not moved: a null for every key.
+    #[must_use]
+    pub fn unfound(&self, records: &[Record]) -> Found {
+        let keys =
+            |by: &str| records.iter().filter_map(|record| Some((record.key(by)?.0, Some(Value::Null)))).collect();
+        self.fields.lookup.iter().map(|(field, lookup)| (field.clone(), keys(&lookup.by))).collect()
     }
 
     fn compute(&self, field: &str, expression: &str, fields: minijinja::Value, record: &Record) -> Result<Value> {
@@ -169,71 +296,11 @@ impl Mapping {
     }
 }
 
-/// Why an expression failed: most likely a field that is not there.
-fn explain(error: &minijinja::Error, missing: &[String]) -> String {
-    if missing.is_empty() { error.to_string() } else { format!("`{}` is not there", missing.join("`, `")) }
+/// A constant as the plan has it.
+fn from_plan(json: &serde_json::Value) -> Value {
+    Value::from_json(json.clone())
 }
 
 fn clone_pair((field, value): (&String, &Value)) -> (String, Value) {
     (field.clone(), value.clone())
 }
-
-fn absent(names: impl IntoIterator<Item = String>, record: &Record) -> Vec<String> {
-    let sorted: BTreeSet<String> = names.into_iter().filter(|name| record.get(name).is_none()).collect();
-    sorted.into_iter().collect()
-}
-
-/// The record's fields as an expression sees them.
-fn context(record: &Record, null_is_empty: bool) -> minijinja::Value {
-    let fields = record.0.iter().map(|(field, value)| {
-        let value = match value {
-            Value::Null if null_is_empty => minijinja::Value::from(""),
-            other => minijinja::Value::from_serialize(other.to_json()),
-        };
-        (field.clone(), value)
-    });
-    fields.collect::<BTreeMap<_, _>>().into()
-}
-
-/// The expression language, strict about fields that are not there, with text filters that leave a null alone.
-fn environment() -> Environment<'static> {
-    use minijinja::Value as Any;
-    fn unless_null(value: &Any, filter: impl FnOnce(&Any) -> Any) -> Result<Any, minijinja::Error> {
-        if value.is_undefined() {
-            return Err(minijinja::ErrorKind::UndefinedError.into());
-        }
-        Ok(if value.is_none() { Any::from(()) } else { filter(value) })
-    }
-    fn text(value: &Any) -> String {
-        value.as_str().map_or_else(|| value.to_string(), str::to_string)
-    }
-    fn capital(text: &str) -> String {
-        let mut chars = text.chars();
-        chars
-            .next()
-            .map_or_else(String::new, |first| first.to_uppercase().chain(chars.flat_map(char::to_lowercase)).collect())
-    }
-    let mut env = Environment::new();
-    env.set_undefined_behavior(UndefinedBehavior::Strict);
-    env.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
-    env.add_filter("lower", |value: Any| unless_null(&value, |v| text(v).to_lowercase().into()));
-    env.add_filter("upper", |value: Any| unless_null(&value, |v| text(v).to_uppercase().into()));
-    env.add_filter("capitalize", |value: Any| unless_null(&value, |v| capital(&text(v)).into()));
-    env.add_filter("title", |value: Any| {
-        unless_null(&value, |v| text(v).split_inclusive(char::is_whitespace).map(capital).collect::<String>().into())
-    });
-    env.add_filter("trim", |value: Any, chars: Option<String>| {
-        unless_null(&value, |v| match &chars {
-            Some(chars) => text(v).trim_matches(|c| chars.contains(c)).into(),
-            None => text(v).trim().into(),
-        })
-    });
-    env.add_filter("replace", |value: Any, from: String, to: String| {
-        unless_null(&value, |v| text(v).replace(&from, &to).into())
-    });
-    env
-}
-
-#[cfg(test)]
-#[path = "mapping_tests.rs"]
-mod tests;

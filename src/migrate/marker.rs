@@ -8,7 +8,7 @@ use crate::{
     engine::StepContext,
     error::{Fault, FaultKind, Result},
     migrate::{
-        compare,
+        compare::Kinds,
         files::{ASIDE, FileLane, transfer},
     },
     model::{Check, Digest, LaneKind, LaneStage, Record, Timestamp, Verdict},
@@ -76,7 +76,7 @@ async fn row_travels(cx: &StepContext, dataset: &DatasetPlan) -> Result<(Verdict
     let Some(key) = lane.mapping.key(&record) else {
         return Ok((Verdict::Fail, format!("the first record has no `{}`", lane.mapping.key_field())));
     };
-    let marker = lane.mapping.back(&record);
+    let marker = lane.mapping.comes_back(&record);
     let one = std::slice::from_ref(&marker);
     let outcomes = lane.call(&doing, || side.store.write(&side.set, one)).await?;
     if let Some(WriteOutcome::Rejected(why)) = outcomes.first() {
@@ -85,12 +85,12 @@ async fn row_travels(cx: &StepContext, dataset: &DatasetPlan) -> Result<(Verdict
     let keys = [key.clone()];
     let back = lane.call(&doing, || side.store.fetch(&side.set, &keys)).await?;
     Ok(match by_key(back, &side.set.key).get(&key.0) {
-        Some(found) if compare::differing(&record, found).is_empty() => {
+        Some(found) if Kinds::default().holds(Some(found), &record) => {
             (Verdict::Pass, format!("record {key} written onto itself and read back unchanged"))
         }
         Some(found) => (
             Verdict::Fail,
-            format!("record {key} came back with other {}", compare::differing(&record, found).join(", ")),
+            format!("record {key} came back with other {}", Kinds::default().differing(&record, found).join(", ")),
         ),
         None => (Verdict::Fail, format!("record {key} is gone after it was written")),
     })

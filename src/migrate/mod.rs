@@ -9,6 +9,7 @@
 mod account;
 pub mod backup;
 pub(crate) mod compare;
+pub(crate) mod convert;
 pub mod files;
 pub(crate) mod lane;
 pub mod mapping;
@@ -17,6 +18,7 @@ mod meter;
 pub(crate) mod pump;
 pub mod records;
 mod retry;
+pub mod schema;
 mod survey;
 pub(crate) mod undo;
 pub(crate) mod verified;
@@ -25,6 +27,6 @@ pub(crate) mod world;
 
 pub use account::account;
 pub use mapping::Mapping;
-pub use survey::{DatasetSurvey, FileSetSurvey, Forecast, SampleSurvey, SizeClass, Survey, survey};
+pub use survey::{DatasetSurvey, FileSetSurvey, Forecast, RowSurvey, SampleSurvey, SizeClass, Survey, survey};
 pub use undo::{undo_files, undo_records, undo_set};
 pub use verified::{Difference, Verified};

@@ -1,12 +1,20 @@
 //! What a plan would move, before anything moves. How long that takes is measured on a sample (`sample`): nothing is
 //! written, so what the writes cost is only bounded.
 
+mod rows;
 mod sample;
 
-use super::{Mapping, records::fingerprint};
+pub use rows::RowSurvey;
+
+use super::{
+    Mapping,
+    compare::Kinds,
+    records::fingerprint,
+    schema::{self, Schemas},
+};
 use crate::{
     error::{Fault, Result},
-    model::Record,
+    model::{Field, Record},
     plan::{DatasetPlan, FileSetPlan, Plan, SetPlan},
     ports::{Cursor, Found, Ports, SetRef},
 };
@@ -31,6 +39,8 @@ pub struct Survey {
     pub blockers: Vec<String>,
     /// What a person should know.
     pub warnings: Vec<String>,
+    /// What would be better.
+    pub recommendations: Vec<String>,
 }
 
 /// What a dataset would move.
@@ -52,6 +62,8 @@ pub struct DatasetSurvey {
     pub sizes: Option<Vec<SizeClass>>,
     /// Files that stand in the target already and are the same, from a sample; `None` if a server does not say.
     pub already: Option<u64>,
+    /// Some of its records, as both sides have or would have them.
+    pub rows: Vec<RowSurvey>,
     /// What was read for it.
     pub sample: SampleSurvey,
     /// How long it is likely to take; `None` if that could not be measured.
@@ -189,27 +201,46 @@ async fn look_at_files(plan: &Plan, set: &FileSetPlan, ports: &Ports, survey: &m
 
 async fn look(plan: &Plan, dataset: &DatasetPlan, ports: &Ports, survey: &mut Survey) -> Result<DatasetSurvey> {
     let mut found = DatasetSurvey { name: dataset.name.clone(), ..DatasetSurvey::default() };
-    let set =
-        |plan: &SetPlan| SetRef { name: plan.name.clone(), key: dataset.key.clone(), updated: dataset.updated.clone() };
     let blocked = |fault: &Fault| format!("{}: {}", dataset.name, fault.advice());
+    let mapping = match Mapping::new(dataset) {
+        Ok(mapping) => mapping,
+        Err(fault) => {
+            survey.blockers.push(blocked(&fault));
+            return Ok(found);
+        }
+    };
     let old = ports.store(&dataset.from.store)?;
     let new = ports.store(&dataset.to.store)?;
-    match old.describe(&set(&dataset.from)).await {
-        Ok(info) => found.records = info.count,
+    let from = set_of(&dataset.from, dataset, dataset.updated.clone());
+    let to = set_of(&dataset.to, dataset, mapping.updated_there().map(ToOwned::to_owned));
+    let (mut source, mut target) = (Vec::new(), Vec::new());
+    match old.describe(&from).await {
+        Ok(info) => (found.records, source) = (info.count, info.fields),
         Err(fault) => survey.blockers.push(blocked(&fault)),
     }
-    match new.describe(&set(&dataset.to)).await {
-        Ok(info) => found.standing = info.count,
+    match new.describe(&to).await {
+        Ok(info) => (found.standing, target) = (info.count, info.fields),
         Err(fault) => survey.blockers.push(blocked(&fault)),
     }
+    let others = looked_into(plan, dataset, ports).await?;
+    tell_schemas(dataset, &mapping, Schemas { source: &source, target: &target, others: &others }, survey);
     if let Some(standing) = found.standing.filter(|standing| *standing > 0) {
         survey.warnings.push(format!("{}: {standing} records stand on the new side already", dataset.name));
     }
     let asked = Instant::now();
-    match old.read(&set(&dataset.from), &Cursor::START, SAMPLE).await {
+    match old.read(&from, &Cursor::START, SAMPLE).await {
         Ok(page) => {
             let took = asked.elapsed().as_secs_f64();
-            sample(dataset, &page.records, &mut found, survey);
+            let kinds = Kinds::new(&target, &dataset.fields.kinds);
+            let (rows, wrong) = rows::look(dataset, &mapping, &kinds, &page.records);
+            found.rows = rows;
+            if let Some(wrong) = wrong {
+                // So many may fail in a run.
+                let bearable = wrong.failed <= plan.migration.max_failures;
+                let list = if bearable { &mut survey.warnings } else { &mut survey.blockers };
+                list.push(format!("{}: {}", dataset.name, wrong.why));
+            }
+            scale(dataset, &page.records, &mut found);
             found.seconds = records_take(took, page.records.len(), found.records);
             if dataset.blob.is_some() {
                 let trouble = sample::files(plan, dataset, ports, &page.records, &mut found).await?;
@@ -223,6 +254,31 @@ async fn look(plan: &Plan, dataset: &DatasetPlan, ports: &Ports, survey: &mut Su
     Ok(found)
 }
 
+fn set_of(plan: &SetPlan, dataset: &DatasetPlan, updated: Option<String>) -> SetRef {
+    SetRef { name: plan.name.clone(), key: dataset.key.clone(), updated }
+}
+
+/// What the new side says of the datasets that this one looks into; nothing of one that does not answer, which is told
+/// where it is looked at itself.
+async fn looked_into(plan: &Plan, dataset: &DatasetPlan, ports: &Ports) -> Result<BTreeMap<String, Vec<Field>>> {
+    let mut others = BTreeMap::new();
+    for lookup in dataset.fields.lookup.values() {
+        if let Some(other) = plan.datasets.iter().find(|other| other.name == lookup.dataset) {
+            let said = ports.store(&other.to.store)?.describe(&set_of(&other.to, other, None)).await;
+            others.insert(other.name.clone(), said.map(|info| info.fields).unwrap_or_default());
+        }
+    }
+    Ok(others)
+}
+
+fn tell_schemas(dataset: &DatasetPlan, mapping: &Mapping, schemas: Schemas<'_>, survey: &mut Survey) {
+    let findings = schema::check(dataset, mapping, schemas);
+    let named = |all: Vec<String>| all.into_iter().map(|one| format!("{}: {one}", dataset.name));
+    survey.blockers.extend(named(findings.blockers));
+    survey.warnings.extend(named(findings.warnings));
+    survey.recommendations.extend(named(findings.recommendations));
+}
+
 /// Reading them all, and writing them.
 #[expect(clippy::cast_precision_loss, reason = "a rough forecast")]
 fn records_take(took: f64, sampled: usize, records: Option<u64>) -> Option<Forecast> {
@@ -230,15 +286,8 @@ fn records_take(took: f64, sampled: usize, records: Option<u64>) -> Option<Forec
     Some(Forecast { low, high: low * (1.0 + WRITES) })
 }
 
-/// Sizes from a sample, scaled to the whole, and what the mapping makes of it.
-fn sample(dataset: &DatasetPlan, records: &[Record], found: &mut DatasetSurvey, survey: &mut Survey) {
-    match Mapping::new(dataset) {
-        Ok(mapping) => {
-            let wrong = records.iter().find_map(|record| mapping.forward(record).err());
-            survey.blockers.extend(wrong.map(|fault| format!("{}: {}", dataset.name, fault.advice())));
-        }
-        Err(fault) => survey.blockers.push(format!("{}: {}", dataset.name, fault.advice())),
-    }
+/// Sizes from a sample, scaled to the whole.
+fn scale(dataset: &DatasetPlan, records: &[Record], found: &mut DatasetSurvey) {
     // Users may have added some since they were counted.
     found.records = found.records.map(|count| count.max(records.len() as u64));
     let total = found.records.unwrap_or(records.len() as u64);

@@ -162,7 +162,7 @@ fn was_written(item: &ItemRow) -> bool {
 }
 
 /// Deletes and restores these records in the target; gives both counts.
-async fn take_back_records(lane: &Lane<'_>, items: &[ItemRow]) -> Result<(u64, u64)> {
+pub(crate) async fn take_back_records(lane: &Lane<'_>, items: &[ItemRow]) -> Result<(u64, u64)> {
     let touched = || items.iter().filter(|item| was_written(item));
     let created: Vec<Key> = touched().filter(|item| item.before.is_none()).map(|item| Key(item.key.clone())).collect();
     let before: Vec<Record> = touched().filter_map(|item| Record::from_json(item.before.clone()?)).collect();

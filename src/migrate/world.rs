@@ -43,6 +43,7 @@ pub(crate) fn users() -> DatasetPlan {
         drop: vec!["secret".into()],
         on_conflict: crate::plan::OnConflict::Overwrite,
         back: None,
+        fields: crate::plan::FieldsPlan::default(),
         blob: None,
     }
 }
@@ -168,8 +169,9 @@ impl World {
         let arrived: Vec<&String> = new.keys().filter(|key| old.contains_key(*key)).collect();
         assert_eq!(keys, arrived);
         for (key, row) in &old {
-            let wanted = mapping.forward(row).unwrap();
-            assert_eq!(super::compare::differing(&wanted, &new[key]), Vec::<String>::new(), "user {key}");
+            let wanted = mapping.forward(row, &super::mapping::Found::new()).unwrap().unwrap();
+            let kinds = super::compare::Kinds::default();
+            assert_eq!(kinds.differing(&wanted, &new[key]), Vec::<String>::new(), "user {key}");
         }
     }
 

@@ -20,7 +20,17 @@
 //! | `List` | `Json`: an array of the elements as JSON |
 //!
 //! `infinity` and `-infinity` are texts too where a store has them as dates and timestamps. `Null` is `Null` in every
-//! kind. Must never enter: a store's own type names.
+//! kind. `take` brings a value into this form or says why it cannot be, `narrow` says what may not fit before a value was
+//! seen, `words` writes and reads a kind's name. Must never enter: a store's own type names.
+
+mod narrow;
+mod take;
+#[cfg(test)]
+mod tests;
+mod when;
+mod words;
+
+pub use take::Misfit;
 
 use serde::{Deserialize, Serialize};
 

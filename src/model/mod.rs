@@ -17,7 +17,7 @@ mod value;
 pub use check::{Check, Verdict, Waiver};
 pub use decimal::Decimal;
 pub use ids::{Actor, AlertId, BatchId, CommandId, LaneId, RunId, StepId, Via};
-pub use kind::{Field, Kind};
+pub use kind::{Field, Kind, Misfit};
 pub use phase::{Phase, RollbackStage};
 pub use progress::{
     BatchProgress, BatchState, ItemState, LaneKind, LaneProgress, LaneStage, Limits, MetricPoint, RuleState, Severity,

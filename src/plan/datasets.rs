@@ -3,6 +3,7 @@
 use super::{
     BlobPlan, DatasetPlan, OnConflict, SetPlan, StorePlan,
     check::Placed,
+    fields::{self, Place},
     reader::{Node, Span},
     sides::Sides,
     table::Table,
@@ -43,9 +44,18 @@ fn dataset(table: &Table<'_>, name: Option<String>, names: &[String], sides: &Si
     let key = table.need("key", "\"id\"").and_then(|node| node.filled());
     let updated = table.get("updated").map(|node| node.filled());
     let map = map(table);
-    let drop = fields(table, "drop").unwrap_or_default();
+    let drop = list(table, "drop").unwrap_or_default();
     let on_conflict = on_conflict(table, key.as_deref());
-    let back = fields(table, "back");
+    let back = list(table, "back");
+    let place = Place {
+        name: name.as_deref(),
+        names,
+        needs: needs.as_deref().unwrap_or_default(),
+        key: key.as_deref(),
+        map: &map,
+        drop: &drop,
+    };
+    let fields = fields::read(table, &place);
     let blob = table.get("blob").map(|node| blob(&node, sides, key.as_deref()));
     forbid(table, "drop", &drop, |field| {
         if Some(field) == key.as_deref() {
@@ -55,7 +65,9 @@ fn dataset(table: &Table<'_>, name: Option<String>, names: &[String], sides: &Si
         }
     });
     forbid(table, "back", back.as_deref().unwrap_or_default(), |field| {
-        drop.iter().any(|dropped| dropped == field).then(|| "dropped, so the new side does not have it".into())
+        let gone =
+            || drop.iter().any(|dropped| dropped == field).then(|| "dropped, so the new side does not have it".into());
+        fields::no_way_back(&fields, field).or_else(gone)
     });
     Some(DatasetPlan {
         name: name?,
@@ -69,6 +81,7 @@ fn dataset(table: &Table<'_>, name: Option<String>, names: &[String], sides: &Si
         drop,
         on_conflict,
         back,
+        fields,
         blob: blob.flatten(),
     })
 }
@@ -85,7 +98,7 @@ fn on_conflict(table: &Table<'_>, record_key: Option<&str>) -> OnConflict {
     let policies =
         [("overwrite", Policy::Overwrite), ("skip", Policy::Skip), ("merge", Policy::Merge), ("ask", Policy::Ask)];
     let policy = table.one_of("on_conflict", Policy::Overwrite, &policies);
-    let keep = fields(table, "keep");
+    let keep = list(table, "keep");
     forbid(table, "keep", keep.as_deref().unwrap_or_default(), |field| {
         (Some(field) == record_key).then(|| "the key".into())
     });
@@ -105,7 +118,7 @@ fn on_conflict(table: &Table<'_>, record_key: Option<&str>) -> OnConflict {
     }
 }
 
-fn fields(table: &Table<'_>, key: &str) -> Option<Vec<String>> {
+fn list(table: &Table<'_>, key: &str) -> Option<Vec<String>> {
     table.get(key)?.list(Node::filled)
 }
 
@@ -124,16 +137,7 @@ fn map(table: &Table<'_>) -> BTreeMap<String, String> {
     let entries = table.table("map").map(|map| map.entries()).unwrap_or_default();
     entries
         .into_iter()
-        .filter_map(|(field, _, node)| {
-            let text = node.filled()?;
-            if let Some(why) = template::expression(&text) {
-                node.fault(
-                    format!("{}, which is no expression: {why}", node.shown()),
-                    "a minijinja expression over the record's fields, as \"email | lower\"",
-                );
-            }
-            Some((field, text))
-        })
+        .filter_map(|(field, _, node)| Some((field, fields::expression(&node, "email | lower")?)))
         .collect()
 }
 

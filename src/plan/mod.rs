@@ -11,6 +11,7 @@ mod databases;
 mod datasets;
 mod digest;
 pub mod duration;
+mod fields;
 mod file;
 mod file_sets;
 mod limits;
@@ -30,10 +31,10 @@ mod write_back;
 
 pub use checked::{
     Auth, BlobPlan, BucketEnd, BucketPlan, CommandPlan, Compression, ConflictPolicy, DatabaseAddress, DatasetPlan,
-    DeleteShape, DnsRecord, FileSetPlan, FlowStep, HttpPlan, KEYS, LocalStoragePlan, MigrationPlan, NextAs,
-    ObservePlan, OnConflict, OnExisting, OnHangup, Op, Outcomes, Pagination, Parameters, PartsPlan, PhasePlan, Plan,
-    PowerDnsPlan, Preset, ProbeKind, ProbePlan, ProbeUse, RECORDS, ReadShape, RequestPlan, RollbackPlan, RuleAction,
-    RulePlan, Sending, SetPlan, StorePlan, SwitchPlan, Window, WriteShape,
+    DeleteShape, DnsRecord, FieldsPlan, FileSetPlan, FlowStep, HttpPlan, KEYS, LocalStoragePlan, LookupPlan,
+    MigrationPlan, NextAs, ObservePlan, OnConflict, OnExisting, OnHangup, Op, Outcomes, Pagination, Parameters,
+    PartsPlan, PhasePlan, Plan, PowerDnsPlan, Preset, ProbeKind, ProbePlan, ProbeUse, RECORDS, ReadShape, RequestPlan,
+    RollbackPlan, RuleAction, RulePlan, Sending, SetPlan, StorePlan, SwitchPlan, Window, WriteShape,
 };
 pub use file::{load, parse};
 pub use problem::{Problem, Problems};

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use secrecy::ExposeSecret as _;
 use std::{path::Path, time::Duration};
 
+mod fields;
 mod wrong;
 
 /// The variables the seeds name, as a stranger would set them.

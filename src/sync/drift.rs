@@ -6,13 +6,14 @@ use crate::{
     engine::StepContext,
     error::Result,
     migrate::{
-        compare,
+        compare::{Kinds, shaped},
+        convert::{FILTERED, Mapped},
         files::{FileLane, mover::carry, passes::drop_gone},
         lane::{Lane, Which, by_key},
         records::{
             GONE, Standing,
             batch::{Job, Mover, NO_KEY},
-            watermark,
+            gone_before, watermark,
         },
         undo,
     },
@@ -36,6 +37,7 @@ struct Found {
 
 struct Looker<'a> {
     lane: &'a Lane<'a>,
+    kinds: &'a Kinds,
     standing: Standing,
     shape: Shape,
 }
@@ -139,7 +141,7 @@ async fn settle_found(
     if found.is_empty() {
         return Ok(());
     }
-    let mut keep = Keep::load(lane, lane.mapping.updated_field()).await?;
+    let mut keep = Keep::load(lane, Some(&lane.mapping)).await?;
     let (mut forward, mut gone, mut settled) = (Vec::new(), Vec::new(), Vec::new());
     for mut found in found {
         let resolution = match found.drift.kind {
@@ -178,8 +180,9 @@ async fn settle_found(
             // The legacy record as it is now has been weighed: it is no drift any more, and the new side's is the
             // one that a rollback carries back.
             (Resolution::New, Some(legacy), Some(item)) => {
-                if let Ok(mapped) = lane.mapping.forward(&legacy) {
-                    item.digest = Some(compare::digest(&mapped));
+                if let Ok(Some(mapped)) = lane.mapped_one(&legacy).await? {
+                    let wanted = lane.wanted(mapped, Some(item));
+                    item.digest = Some(lane.kinds().await?.digest(&wanted));
                     settled.push(item.clone());
                 }
             }
@@ -210,7 +213,12 @@ fn gone_query(limit: u32) -> ItemQuery {
 
 impl<'a> Looker<'a> {
     async fn new(lane: &'a Lane<'a>) -> Result<Self> {
-        Ok(Self { lane, standing: Standing::load(lane).await?, shape: super::look_at(lane).await? })
+        Ok(Self {
+            lane,
+            kinds: lane.kinds().await?,
+            standing: Standing::load(lane).await?,
+            shape: super::look_at(lane).await?,
+        })
     }
 
     /// Those of the legacy records that are not as they were copied.
@@ -220,10 +228,11 @@ impl<'a> Looker<'a> {
         let keys: Vec<Key> = page.keys().cloned().map(Key).collect();
         let mut items = lane.items_of(page.keys().cloned().collect()).await?;
         let mut rows = lane.fetch(&lane.new, &keys).await?;
+        let mapped = lane.mapped(page.values()).await?;
         let mut all = Vec::new();
-        for (key, legacy) in page {
+        for ((key, legacy), mapped) in page.into_iter().zip(mapped) {
             let (item, new) = (items.remove(&key), rows.remove(&key));
-            if let Some((kind, fields)) = self.judge(&key, &legacy, new.as_ref(), item.as_ref()) {
+            if let Some((kind, fields)) = self.judge(&key, &legacy, mapped, new.as_ref(), item.as_ref()) {
                 all.push(Found { drift: Drift { key, kind, fields }, legacy: Some(legacy), new, item });
             }
         }
@@ -234,31 +243,43 @@ impl<'a> Looker<'a> {
         &self,
         key: &str,
         legacy: &Record,
+        mapped: Mapped,
         new: Option<&Record>,
         item: Option<&ItemRow>,
     ) -> Option<(DriftKind, Vec<String>)> {
-        // What cannot be mapped failed when it was copied, or fails when it is carried: that is told there.
-        let mapped = self.lane.mapping.forward(legacy).unwrap_or_else(|_| legacy.clone());
-        let fields = new.map_or_else(Vec::new, |new| compare::differing(&mapped, new));
-        let Some(item) = item.filter(|item| item.state != ItemState::Skipped || item.reason != GONE) else {
+        let mapped = match mapped {
+            Ok(Some(mapped)) => self.lane.wanted(mapped, item),
+            // What the filter leaves out now was copied when it still fitted, or is no drift.
+            Ok(None) => {
+                let copied = item.is_some_and(|item| item.state != ItemState::Skipped);
+                return copied.then(|| (DriftKind::Legacy, vec![FILTERED.to_owned()]));
+            }
+            // What cannot be mapped failed when it was copied, or fails when it is carried: that is told there.
+            Err(_) => legacy.clone(),
+        };
+        let fields = new.map_or_else(Vec::new, |new| self.kinds.differing(&mapped, new));
+        let stands =
+            |item: &&ItemRow| item.state != ItemState::Skipped || ![GONE, FILTERED].contains(&item.reason.as_str());
+        let Some(item) = item.filter(stands) else {
             let users = new.is_some() && !self.standing.has(key);
             return Some((if users { DriftKind::Both } else { DriftKind::Created }, fields));
         };
-        if item.digest == Some(compare::digest(&mapped)) || item.state == ItemState::Failed && item.digest.is_none() {
+        if item.digest == Some(self.kinds.digest(&mapped)) || item.state == ItemState::Failed && item.digest.is_none() {
             return None;
         }
         let Some(new) = new else { return Some((DriftKind::Both, fields)) };
         if fields.is_empty() {
             return None;
         }
-        let as_copied = item.digest == Some(compare::digest(&compare::shaped(new, &mapped)));
+        let as_copied = item.digest == Some(self.kinds.digest(&shaped(new, &mapped)));
         Some((if as_copied { DriftKind::Legacy } else { DriftKind::Both }, fields))
     }
 
     /// Whether the ledger knows more records than the legacy side has, besides those it does not know yet.
     async fn some_are_gone(&self, unknown: u64) -> Result<bool> {
         let tally = self.lane.once("ask the ledger for sums", self.lane.cx.work.tally(&self.lane.id)).await?;
-        Ok(tally.items() - tally.skipped + unknown > self.lane.count(&self.lane.old).await?)
+        let gone = gone_before(self.lane, tally.skipped).await?;
+        Ok(tally.items() - gone + unknown > self.lane.count(&self.lane.old).await?)
     }
 
     /// Those of the items whose legacy record is gone.
@@ -281,6 +302,6 @@ impl<'a> Looker<'a> {
     }
 
     fn digest(&self, row: &Record) -> crate::model::Digest {
-        compare::digest(&self.shape.written(row))
+        self.kinds.digest(&self.shape.written(row))
     }
 }

@@ -45,9 +45,10 @@ impl<'a> FilesBack<'a> {
     pub(super) async fn carry(&mut self, row: &Record, legacy: Option<&Record>, record: &mut Record) -> Result<Bytes> {
         let files = self.files;
         let (lane, blob) = files.dataset()?;
+        let row = lane.mapping.as_legacy(row);
         let named = row.text(&blob.path).filter(|path| !path.is_empty());
         let mut whole = legacy.cloned().unwrap_or_default();
-        whole.0.extend(row.0.iter().map(|(field, value)| (field.clone(), value.clone())));
+        whole.0.extend(row.0);
         let key = lane.mapping.blob_key(&whole)?;
         let Some((size, digest)) = self.known(&*files.new, &key).await? else {
             return Ok(if named.is_some() { Bytes::Absent } else { Bytes::Same });

@@ -3,7 +3,7 @@
 use super::conflict::Resolution;
 use crate::{
     error::Result,
-    migrate::{files::KEPT, lane::Track},
+    migrate::{Mapping, files::KEPT, lane::Track},
     model::{BatchId, BatchState, ItemState, LaneKind, Record, Timestamp},
     ports::{BatchQuery, BatchRow, ConflictRow, ItemRow},
 };
@@ -12,8 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The ledger's side of a synchronisation of one lane.
 pub(super) struct Keep<'a> {
     lane: &'a Track<'a>,
-    /// The field that says when a record was changed, if it has one.
-    updated: Option<&'a str>,
+    /// How the records travel, if they do.
+    mapping: Option<&'a Mapping>,
     last_number: u64,
     /// Conflicts that somebody decided already, by key.
     decided: BTreeSet<String>,
@@ -21,11 +21,11 @@ pub(super) struct Keep<'a> {
 
 impl<'a> Keep<'a> {
     /// With the conflicts that the ledger knows.
-    pub(super) async fn load(lane: &'a Track<'a>, updated: Option<&'a str>) -> Result<Self> {
+    pub(super) async fn load(lane: &'a Track<'a>, mapping: Option<&'a Mapping>) -> Result<Self> {
         let conflicts = lane.once("ask the ledger for conflicts", lane.cx.work.conflicts()).await?;
         let decided =
             conflicts.into_iter().filter(|row| row.lane == lane.id && !row.resolution.is_empty()).map(|row| row.key);
-        let mut keep = Self { lane, updated, last_number: 0, decided: decided.collect() };
+        let mut keep = Self { lane, mapping, last_number: 0, decided: decided.collect() };
         keep.refresh().await?;
         Ok(keep)
     }
@@ -149,8 +149,10 @@ impl<'a> Keep<'a> {
     pub(super) fn resolve(&self, legacy: Option<&Record>, new: Option<&Record>) -> (Resolution, &'static str) {
         let policy = self.lane.cx.plan.migration.conflicts;
         let nothing = Record::default();
-        let resolution =
-            super::conflict::resolve(policy, legacy.unwrap_or(&nothing), new.unwrap_or(&nothing), self.updated);
+        let renamed = new.and_then(|new| Some(self.mapping?.as_legacy(new)));
+        let (legacy, new) = (legacy.unwrap_or(&nothing), renamed.as_ref().or(new).unwrap_or(&nothing));
+        let updated = self.mapping.and_then(Mapping::updated_field);
+        let resolution = super::conflict::resolve(policy, legacy, new, updated);
         (resolution, resolution.words(policy))
     }
 }

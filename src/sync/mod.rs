@@ -202,7 +202,8 @@ async fn look_at(lane: &Lane<'_>) -> Result<Shape> {
     let doing = format!("look at {} in {}", old.set.name, old.name);
     let info = lane.call(&doing, || old.store.describe(&old.set)).await?;
     let sample = lane.call(&doing, || old.store.read(&old.set, &Cursor::START, SAMPLE)).await?;
-    Ok(Shape::learn(info.fields, &sample.records, &lane.mapping))
+    let mapped = lane.mapped(&sample.records).await?;
+    Ok(Shape::learn(info.fields, &sample.records, mapped))
 }
 
 #[cfg(test)]

@@ -15,7 +15,8 @@ use crate::{
     engine::StepContext,
     error::{Fault, FaultKind, Result},
     migrate::{
-        compare,
+        compare::{Kinds, shaped},
+        convert::Mapped,
         files::FileLane,
         lane::{Lane, Which},
         records::{
@@ -28,7 +29,7 @@ use crate::{
     ports::{Cursor, ItemQuery, ItemRow, WriteOutcome},
 };
 use futures::StreamExt;
-use std::pin::pin;
+use std::{collections::BTreeMap, pin::pin};
 
 /// Carries back one dataset.
 pub(super) async fn run(cx: &StepContext, dataset: &DatasetPlan) -> Result<SyncReport> {
@@ -54,7 +55,8 @@ pub(super) async fn run(cx: &StepContext, dataset: &DatasetPlan) -> Result<SyncR
         None => None,
     };
     let mut carrier = Carrier {
-        keep: Keep::load(&lane, lane.mapping.updated_field()).await?,
+        keep: Keep::load(&lane, Some(&lane.mapping)).await?,
+        kinds: lane.kinds().await?,
         lane: &lane,
         blobs,
         shape: super::look_at(&lane).await?,
@@ -66,6 +68,14 @@ pub(super) async fn run(cx: &StepContext, dataset: &DatasetPlan) -> Result<SyncR
     result?;
     report.conclude("carried back", Timestamp::now());
     Ok(report)
+}
+
+/// A row that the run copied, and what it was copied from as it is now.
+struct Seen {
+    row: Record,
+    legacy: Option<Record>,
+    /// What that becomes.
+    mapped: Option<Record>,
 }
 
 /// A row on its way back.
@@ -80,6 +90,7 @@ struct Carry {
 
 struct Carrier<'a> {
     lane: &'a Lane<'a>,
+    kinds: &'a Kinds,
     blobs: Option<FilesBack<'a>>,
     keep: Keep<'a>,
     shape: Shape,
@@ -122,12 +133,19 @@ impl Carrier<'_> {
         let mut old = self.lane.fetch(&self.lane.old, &keys).await?;
         self.report.checked += items.len() as u64;
         self.lane.meter.moved(items.len() as u64, 0);
+        let all = self.lane.mapped(old.values()).await?;
+        let mut mapped: BTreeMap<String, Mapped> = old.keys().cloned().zip(all).collect();
         let (mut carries, mut settled) = (Vec::new(), Vec::new());
         for item in items {
             let legacy = old.remove(&item.key);
+            let mapped = mapped.remove(&item.key).and_then(Mapped::ok).flatten();
+            let mapped = mapped.map(|mapped| self.lane.wanted(mapped, Some(&item)));
             match rows.remove(&item.key) {
-                Some(row) => self.present(item, row, legacy, &mut carries, &mut settled).await?,
-                None => self.absent(&item, legacy).await?,
+                Some(row) => {
+                    let seen = Seen { row, legacy, mapped };
+                    self.present(item, seen, &mut carries, &mut settled).await?;
+                }
+                None => self.absent(&item, legacy, mapped.as_ref()).await?,
             }
         }
         self.carry(carries).await?;
@@ -138,17 +156,16 @@ impl Carrier<'_> {
     async fn present(
         &mut self,
         mut item: ItemRow,
-        row: Record,
-        legacy: Option<Record>,
+        seen: Seen,
         carries: &mut Vec<Carry>,
         settled: &mut Vec<ItemRow>,
     ) -> Result<()> {
-        let mapped = legacy.as_ref().and_then(|legacy| self.lane.mapping.forward(legacy).ok());
+        let Seen { row, legacy, mapped } = seen;
         let now = self.digest(&row, mapped.as_ref());
         if item.digest == Some(now) || !self.is_users_doing(&item, &row, mapped.as_ref()) {
             return Ok(());
         }
-        let untouched = mapped.as_ref().is_some_and(|mapped| item.digest == Some(compare::digest(mapped)));
+        let untouched = mapped.as_ref().is_some_and(|mapped| item.digest == Some(self.kinds.digest(mapped)));
         if let Some(legacy) = legacy.as_ref().filter(|legacy| self.same(&row, legacy)) {
             if untouched {
                 self.stranded(&item.key, mapped.as_ref(), legacy, &row).await?;
@@ -188,8 +205,8 @@ impl Carrier<'_> {
 
     fn digest(&self, row: &Record, mapped: Option<&Record>) -> Digest {
         match mapped {
-            Some(mapped) => compare::digest(&compare::shaped(row, mapped)),
-            None => compare::digest(&self.shape.written(row)),
+            Some(mapped) => self.kinds.digest(&shaped(row, mapped)),
+            None => self.kinds.digest(&self.shape.written(row)),
         }
     }
 
@@ -200,7 +217,8 @@ impl Carrier<'_> {
         let path = self.lane.dataset.blob.as_ref().map(|blob| blob.path.as_str());
         let moved = path.and_then(|path| {
             let held = legacy.text(path)?;
-            (mapping.blob_key(row).ok()? == held).then(|| (path.to_string(), Value::Text(held)))
+            let key = mapping.blob_key(&mapping.as_legacy(row)).ok()?;
+            (key == held).then(|| (mapping.name_there(path).to_string(), Value::Text(held)))
         });
         match moved {
             Some((path, held)) => {
@@ -224,20 +242,20 @@ impl Carrier<'_> {
     /// and where the run itself never saw its row arrive whole, only if the row says that it changed since.
     fn is_users_doing(&self, item: &ItemRow, row: &Record, mapped: Option<&Record>) -> bool {
         let before = item.before.clone().and_then(Record::from_json);
-        if before.is_some_and(|before| compare::digest(&before) == compare::digest(row)) {
+        if before.is_some_and(|before| self.kinds.digest(&before) == self.kinds.digest(row)) {
             return false;
         }
         if matches!(item.state, ItemState::Verified | ItemState::Conflicting) {
             return true;
         }
-        let time = |record: &Record| record.text(self.lane.mapping.updated_field()?);
+        let time = |record: &Record| record.text(self.lane.mapping.updated_there()?);
         mapped.is_some_and(|mapped| time(row).is_some() && time(row) != time(mapped))
     }
 
     /// A change that no field carries back: kept with both versions, and said.
     async fn stranded(&mut self, key: &str, mapped: Option<&Record>, legacy: &Record, row: &Record) -> Result<()> {
-        let mut fields = mapped.map_or_else(Vec::new, |mapped| compare::differing(mapped, row));
-        fields.retain(|field| Some(field.as_str()) != self.lane.mapping.updated_field());
+        let mut fields = mapped.map_or_else(Vec::new, |mapped| self.kinds.differing(mapped, row));
+        fields.retain(|field| Some(field.as_str()) != self.lane.mapping.updated_there());
         if fields.is_empty() {
             return Ok(());
         }
@@ -249,12 +267,11 @@ impl Carrier<'_> {
 
     /// What is to be done about a row that is gone on the new side. Only of a row that was seen there this means that
     /// somebody deleted it.
-    async fn absent(&mut self, item: &ItemRow, legacy: Option<Record>) -> Result<()> {
+    async fn absent(&mut self, item: &ItemRow, legacy: Option<Record>, mapped: Option<&Record>) -> Result<()> {
         let Some(legacy) = legacy.filter(|_| matches!(item.state, ItemState::Verified | ItemState::Conflicting)) else {
             return Ok(());
         };
-        let mapped = self.lane.mapping.forward(&legacy).ok();
-        if mapped.is_some_and(|mapped| item.digest == Some(compare::digest(&mapped))) {
+        if mapped.is_some_and(|mapped| item.digest == Some(self.kinds.digest(mapped))) {
             self.deletions.push(Key(item.key.clone()));
             return Ok(());
         }
@@ -325,17 +342,21 @@ impl Carrier<'_> {
             return Ok(());
         }
         let lane = self.lane;
-        let mut records = Vec::new();
-        for carry in &carries {
-            let mut record = self.shape.back(&lane.mapping, &carry.row, carry.legacy.as_ref());
-            self.bytes(carry, &mut record).await?;
-            records.push(record);
+        let (mut records, mut fitting, mut refused) = (Vec::new(), Vec::new(), None);
+        for carry in carries {
+            match self.shape.back(&lane.mapping, &carry.row, carry.legacy.as_ref()) {
+                Ok(mut record) => {
+                    self.bytes(&carry, &mut record).await?;
+                    records.push(record);
+                    fitting.push(carry);
+                }
+                Err(why) => drop(refused.get_or_insert_with(|| format!("{}: {why}", carry.item.key))),
+            }
         }
         let doing = format!("carry {} back to {}", lane.old.set.name, lane.old.name);
         let outcomes = lane.call(&doing, || write_isolating(lane, &lane.old, &records)).await?;
         let mut arrived = Vec::new();
-        let mut refused = None;
-        for (carry, outcome) in carries.into_iter().zip(outcomes) {
+        for (carry, outcome) in fitting.into_iter().zip(outcomes) {
             match outcome {
                 WriteOutcome::Rejected(why) => {
                     refused.get_or_insert_with(|| format!("{}: {why}", carry.item.key));

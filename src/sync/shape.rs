@@ -2,26 +2,33 @@
 //! them.
 
 use crate::{
-    migrate::{Mapping, compare::canonical},
-    model::{Field, Record, Value},
+    migrate::{Mapping, compare::Kinds, convert::Mapped},
+    model::{Field, Record, Value, text::clean},
 };
 use std::collections::{BTreeMap, BTreeSet};
+
+/// Characters of a reason.
+const REASON: usize = 300;
 
 /// What the legacy side's records look like, learned from some of them.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Shape {
     /// Every field it knows; empty if nobody could say.
     fields: BTreeSet<String>,
-    /// A value of each field, for its type.
+    /// What its fields hold, as far as the store says.
+    kinds: Kinds,
+    /// A value of each field, for its type where the store does not say.
     samples: BTreeMap<String, Value>,
     /// The fields that a record has once it was mapped forward.
     mapped: BTreeSet<String>,
 }
 
 impl Shape {
-    /// From what the store says of its fields, and from some records.
-    pub(super) fn learn(fields: Vec<Field>, records: &[Record], mapping: &Mapping) -> Self {
-        let mut shape = Self { fields: fields.into_iter().map(|field| field.name).collect(), ..Self::default() };
+    /// From what the store says of its fields, and from some records with what they become.
+    pub(super) fn learn(fields: Vec<Field>, records: &[Record], mapped: Vec<Mapped>) -> Self {
+        let kinds = Kinds::new(&fields, &BTreeMap::new());
+        let fields = fields.into_iter().map(|field| field.name).collect();
+        let mut shape = Self { fields, kinds, ..Self::default() };
         for record in records {
             for (field, value) in &record.0 {
                 shape.fields.insert(field.clone());
@@ -29,10 +36,10 @@ impl Shape {
                     shape.samples.entry(field.clone()).or_insert_with(|| value.clone());
                 }
             }
-            if let Ok(mapped) = mapping.forward(record) {
-                shape.mapped.extend(mapped.0.into_keys());
-            }
         }
+        shape
+            .mapped
+            .extend(mapped.into_iter().filter_map(|mapped| mapped.ok()?).flat_map(|mapped| mapped.0.into_keys()));
         shape
     }
 
@@ -58,26 +65,34 @@ impl Shape {
             field == mapping.key_field()
                 || Some(field.as_str()) == updated
                 || !self.knows(field)
-                || canonical(value) == legacy.get(field).and_then(canonical)
+                || self.kinds.same(field, value, legacy.get(field).unwrap_or(&Value::Null))
         })
     }
 
     /// The legacy record with what this row brings; without a legacy record, a new one.
-    pub(super) fn back(&self, mapping: &Mapping, row: &Record, legacy: Option<&Record>) -> Record {
+    ///
+    /// # Errors
+    /// The field that does not fit the legacy side exactly, its value, and why.
+    pub(super) fn back(&self, mapping: &Mapping, row: &Record, legacy: Option<&Record>) -> Result<Record, String> {
         let mut record = legacy.cloned().unwrap_or_default();
         for (field, value) in mapping.back(row).0 {
             if !self.knows(&field) {
                 continue;
             }
             let held = record.get(&field);
-            if held.is_some_and(|held| canonical(held) == canonical(&value)) {
+            if held.is_some_and(|held| self.kinds.same(&field, held, &value)) {
+                continue;
+            }
+            if let Some(kind) = self.kinds.of(&field) {
+                let wrong = |misfit| clean(&format!("field `{field}`: {misfit}"), REASON);
+                record.0.insert(field.clone(), kind.take(value).map_err(wrong)?);
                 continue;
             }
             let sample = held.filter(|held| **held != Value::Null).or_else(|| self.samples.get(&field));
             let value = sample.map_or_else(|| value.clone(), |sample| typed_like(&value, sample));
             record.0.insert(field, value);
         }
-        record
+        Ok(record)
     }
 
     fn knows(&self, field: &str) -> bool {
@@ -104,7 +119,7 @@ fn typed_like(value: &Value, sample: &Value) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::migrate::world::users;
+    use crate::migrate::{mapping::Found, world::users};
     use serde_json::json;
 
     fn record(json: serde_json::Value) -> Record {
@@ -117,16 +132,17 @@ mod tests {
         let sample =
             record(json!({"id": 1, "first": "A", "last": "B", "staff": true, "settings": {"a": 1}, "rate": 0.5,
             "zip": "01234", "secret": "x", "updated_at": "2026-01-01T00:00:00Z"}));
-        let shape = Shape::learn(vec![], std::slice::from_ref(&sample), &mapping);
+        let mapped = mapping.forward(&sample, &Found::new()).map_err(|fault| fault.detail);
+        let shape = Shape::learn(vec![], std::slice::from_ref(&sample), vec![mapped]);
         let row =
             record(json!({"id": 9, "first": "C", "last": "D", "name": "C D", "staff": 0, "settings": "{\"a\":[2]}",
             "rate": 2, "zip": 99, "own": 1, "updated_at": "2026-01-02T00:00:00Z"}));
         assert_eq!(
-            shape.back(&mapping, &row, None),
+            shape.back(&mapping, &row, None).unwrap(),
             record(json!({"id": 9, "first": "C", "last": "D", "staff": false, "settings": {"a": [2]}, "rate": 2.0,
                 "zip": "99", "updated_at": "2026-01-02T00:00:00Z"}))
         );
-        let kept = shape.back(&mapping, &row, Some(&sample));
+        let kept = shape.back(&mapping, &row, Some(&sample)).unwrap();
         assert_eq!(kept.get("secret"), Some(&Value::Text("x".into())));
         assert!(!shape.same(&mapping, &row, &sample));
         assert!(shape.same(&mapping, &row, &kept));

@@ -86,9 +86,12 @@ fn float(text: &str) -> Option<f64> {
         return None;
     }
     let float: f64 = text.parse().ok()?;
+    // Whoever writes a binary number writes its shortest text, as a rule in just this form.
     let survives = (digits <= SAFE_DIGITS && !exponent)
-        || float.is_finite()
-            && Decimal::parse(text).is_some_and(|said| Decimal::parse(&format!("{float:?}")) == Some(said));
+        || float.is_finite() && {
+            let shortest = format!("{float:?}");
+            shortest == text || Decimal::parse(text).is_some_and(|said| Decimal::parse(&shortest) == Some(said))
+        };
     survives.then_some(float)
 }
 

@@ -252,9 +252,13 @@ impl<'a> FileLane<'a> {
         records.iter().filter_map(|record| self.entry(record)).collect()
     }
 
-    /// What this record says about its file; `None` if there is no file behind it.
+    /// What this record says about its file; `None` if there is no file behind it, or the filter leaves the record out.
     pub(crate) fn entry(&self, record: &Record) -> Option<FileEntry> {
         let Source::Records { lane, blob } = &self.source else { return None };
+        // A filter that cannot be computed fails with its record.
+        if matches!(lane.mapping.fits(record), Ok(false)) {
+            return None;
+        }
         let path = record.text(&blob.path).filter(|path| !path.is_empty())?;
         let text = |field: &Option<String>| record.text(field.as_deref()?).filter(|text| !text.is_empty());
         let mut flaw = None;

@@ -1,12 +1,12 @@
 //! Moves one batch of records: looks at what stands there, saves the intent, writes, saves what came out, reads back.
 
-use super::{
-    holds,
-    intent::{self, Entry, Known, Planned},
-};
+use super::intent::{self, Entry, Known, Planned};
 use crate::{
     error::{Fault, FaultKind, Result},
-    migrate::lane::Lane,
+    migrate::{
+        lane::{Lane, by_key},
+        undo,
+    },
     model::{BatchId, BatchProgress, BatchState, ItemState, Key, Record, Timestamp},
     ports::{BatchRow, ItemRow, WriteOutcome},
 };
@@ -85,7 +85,7 @@ impl<'a> Mover<'a> {
     /// # Errors
     /// The fault of the last attempt; `Cancelled`.
     pub(crate) async fn redo_batch(&self, job: Job) -> Result<()> {
-        let mut run = self.prepare(&job);
+        let mut run = self.prepare(&job).await?;
         loop {
             run.attempt += 1;
             self.lane.meter.batch(true, || self.progress(&run, BatchState::Running, &[], ""));
@@ -115,21 +115,21 @@ impl<'a> Mover<'a> {
     }
 
     /// Maps the records; of two with the same key the later one counts.
-    fn prepare<'j>(&self, job: &'j Job) -> Run<'j> {
+    async fn prepare<'j>(&self, job: &'j Job) -> Result<Run<'j>> {
         let mut entries: BTreeMap<String, Entry<'j>> = BTreeMap::new();
         let mut bytes = 0;
-        for (place, record) in job.records.iter().enumerate() {
+        let mapped = self.lane.mapped(&job.records).await?;
+        for (place, (record, mapped)) in job.records.iter().zip(mapped).enumerate() {
             let key = match self.lane.mapping.key(record) {
                 Some(key) => key.0,
                 None => format!("{NO_KEY}{}/{}", self.name(job.number), place + 1),
             };
-            let mapped = self.lane.mapping.forward(record).map_err(|fault| fault.detail);
-            if let Ok(mapped) = &mapped {
+            if let Ok(Some(mapped)) = &mapped {
                 bytes += mapped.to_json().to_string().len() as u64;
             }
             entries.insert(key.clone(), Entry { key, record, mapped });
         }
-        Run { job, entries: entries.into_values().collect(), bytes, started: Timestamp::now(), attempt: 0 }
+        Ok(Run { job, entries: entries.into_values().collect(), bytes, started: Timestamp::now(), attempt: 0 })
     }
 
     async fn attempt(&self, run: &Run<'_>) -> Result<Vec<ItemRow>> {
@@ -137,10 +137,12 @@ impl<'a> Mover<'a> {
         let keys: Vec<String> = run.entries.iter().map(|entry| entry.key.clone()).collect();
         let prior = lane.items_of(keys.clone()).await?;
         let standing = self.standing(&keys, &prior).await?;
+        self.expel(run, &prior).await?;
+        let kinds = lane.kinds().await?;
         let planned = run.entries.iter().map(|entry| {
             let (prior, standing) = (prior.get(&entry.key), standing.get(&entry.key));
             let policy = &lane.dataset.on_conflict;
-            let planned = Known { lane: &lane.id, batch: self.name(run.job.number), policy, prior, standing };
+            let planned = Known { lane: &lane.id, batch: self.name(run.job.number), policy, kinds, prior, standing };
             let Planned { item, written } = intent::plan(entry, planned);
             (item, written)
         });
@@ -165,6 +167,14 @@ impl<'a> Mover<'a> {
         Ok(items)
     }
 
+    /// Takes back what was copied of records that the filter leaves out by now.
+    async fn expel(&self, run: &Run<'_>, prior: &BTreeMap<String, ItemRow>) -> Result<()> {
+        let out = run.entries.iter().filter(|entry| matches!(entry.mapped, Ok(None)));
+        let written = out.filter_map(|entry| prior.get(&entry.key)).filter(|item| item.state != ItemState::Skipped);
+        let written: Vec<ItemRow> = written.cloned().collect();
+        undo::take_back_records(self.lane, &written).await.map(|_| ())
+    }
+
     /// What stands in the target under the keys that the run has not seen before: the images that undo restores.
     async fn standing(&self, keys: &[String], prior: &BTreeMap<String, ItemRow>) -> Result<BTreeMap<String, Record>> {
         let unseen: Vec<Key> = keys
@@ -177,7 +187,7 @@ impl<'a> Mover<'a> {
         }
         let new = &self.lane.new;
         let rows = self.lane.once("fetch what stands in the target", new.store.fetch(&new.set, &unseen)).await?;
-        Ok(crate::migrate::lane::by_key(rows, &new.set.key))
+        Ok(by_key(rows, &new.set.key))
     }
 
     /// Writes what is to be written and puts each record's outcome into its item.
@@ -206,15 +216,16 @@ impl<'a> Mover<'a> {
             return Ok(());
         }
         let rows = match lane.once("read a batch back", lane.new.store.fetch(&lane.new.set, &copied)).await {
-            Ok(rows) => crate::migrate::lane::by_key(rows, &lane.new.set.key),
+            Ok(rows) => by_key(rows, &lane.new.set.key),
             // The batch is written and in the ledger; a reader that stumbles is no reason to write it again.
             Err(fault) if fault.kind != FaultKind::Cancelled => return Ok(()),
             Err(fault) => return Err(fault),
         };
+        let kinds = lane.kinds().await?;
         let mut same = Vec::new();
         for (written, item) in written.iter().zip(items.iter_mut()) {
             if let (ItemState::Copied, Some(written)) = (item.state, written)
-                && holds(rows.get(&item.key), written)
+                && kinds.holds(rows.get(&item.key), written)
             {
                 item.state = ItemState::Verified;
                 same.push(item.key.clone());

@@ -3,20 +3,23 @@
 
 use super::standing::{self, Decision};
 use crate::{
-    migrate::compare,
+    migrate::{
+        compare::Kinds,
+        convert::{FILTERED, Mapped},
+    },
     model::{BatchId, ItemState, LaneId, Record},
     plan::OnConflict,
     ports::ItemRow,
 };
 
-/// A record on its way: what it becomes, or why it becomes nothing.
+/// A record on its way.
 pub(super) struct Entry<'j> {
     /// Its key, or the name of its item if it has none.
     pub(super) key: String,
     /// As the source has it.
     pub(super) record: &'j Record,
     /// As the target shall have it.
-    pub(super) mapped: Result<Record, String>,
+    pub(super) mapped: Mapped,
 }
 
 /// A record by what the ledger and the target know of it.
@@ -32,6 +35,8 @@ pub(super) struct Known<'a> {
     pub(super) lane: &'a LaneId,
     pub(super) batch: BatchId,
     pub(super) policy: &'a OnConflict,
+    /// What the target's fields hold.
+    pub(super) kinds: &'a Kinds,
     /// What the ledger has of it.
     pub(super) prior: Option<&'a ItemRow>,
     /// What stands in the target, if the ledger has nothing.
@@ -60,16 +65,21 @@ pub(super) fn plan(entry: &Entry<'_>, known: Known<'_>) -> Planned {
         before,
     };
     let mapped = match &entry.mapped {
-        Ok(mapped) => mapped,
+        Ok(Some(mapped)) => mapped,
+        Ok(None) => {
+            item.state = ItemState::Skipped;
+            item.reason = FILTERED.into();
+            return Planned { item, written: None };
+        }
         Err(reason) => {
             fail(&mut item, entry.record, reason);
             return Planned { item, written: None };
         }
     };
     let stood = item.before.clone().and_then(Record::from_json);
-    match standing::decide(known.policy, mapped, stood.as_ref(), prior.is_some_and(is_decided)) {
+    match standing::decide(known.policy, known.kinds, mapped, stood.as_ref(), prior.is_some_and(is_decided)) {
         Decision::Write(record) => {
-            item.digest = Some(compare::digest(&record));
+            item.digest = Some(known.kinds.digest(&record));
             item.attempts += 1;
             Planned { item, written: Some(record) }
         }

@@ -7,7 +7,8 @@
 use crate::{
     error::Result,
     migrate::{
-        compare,
+        compare::{Kinds, shaped},
+        convert::{FILTERED, Mapped},
         lane::{Lane, by_key},
     },
     model::{ItemState, Key, Record},
@@ -28,7 +29,7 @@ pub(super) enum Judged {
     Moving { fields: Vec<String> },
     /// Written on the new side since it was copied, which is right once that side is used.
     MovedOn,
-    /// A person left it out.
+    /// A person or the filter left it out.
     LeftOut,
     /// Stood in the target before the run and is kept as it is there.
     Kept,
@@ -53,23 +54,31 @@ pub(super) async fn page(lane: &Lane<'_>, live: bool, records: Vec<Record>) -> R
     let keys: Vec<Key> = page.keys().cloned().map(Key).collect();
     let rows = lane.fetch(&lane.new, &keys).await?;
     let mut items = lane.items_of(page.keys().cloned().collect()).await?;
-    let unequal = |key: &str, record: &Record| match lane.wanted(record, items.get(key)) {
-        Ok(mapped) => rows.get(key).is_none_or(|row| !compare::differing(&mapped, row).is_empty()),
-        Err(_) => true,
+    let kinds = lane.kinds().await?;
+    let mapped = wanted(lane, &page, &items).await?;
+    let unequal = |key: &str, mapped: &Mapped| match mapped {
+        Ok(Some(mapped)) => !kinds.holds(rows.get(key), mapped),
+        Ok(None) | Err(_) => true,
     };
-    let doubtful: Vec<Key> =
-        page.iter().filter(|(key, record)| unequal(key, record)).map(|(key, _)| Key(key.clone())).collect();
+    let doubtful: Vec<Key> = page
+        .keys()
+        .zip(&mapped)
+        .filter(|(key, mapped)| unequal(key, mapped))
+        .map(|(key, _)| Key(key.clone()))
+        .collect();
     let again_old = lane.fetch(&lane.old, &doubtful).await?;
     let again_new = lane.fetch(&lane.new, &doubtful).await?;
+    let again = wanted(lane, &again_old, &items).await?;
+    let mut again: BTreeMap<&String, Mapped> = again_old.keys().zip(again).collect();
     for (key, record) in page {
         let item = items.remove(&key);
         let judged = if doubtful.iter().any(|doubt| doubt.0 == key) {
-            let Some(now) = again_old.get(&key) else {
+            let (Some(now), Some(mapped)) = (again_old.get(&key), again.remove(&key)) else {
                 out.moving += 1;
                 continue;
             };
             let row = again_new.get(&key);
-            let judged = judge(lane, live, now, row, item.as_ref());
+            let judged = judge(kinds, live, mapped, row, item.as_ref());
             let moved = *now != record || row != rows.get(&key);
             match judged {
                 Judged::Same => {
@@ -87,33 +96,52 @@ pub(super) async fn page(lane: &Lane<'_>, live: bool, records: Vec<Record>) -> R
     Ok(out)
 }
 
-fn judge(lane: &Lane<'_>, live: bool, record: &Record, row: Option<&Record>, item: Option<&ItemRow>) -> Judged {
+/// What the target is to hold of these records, by what the ledger knows of them.
+pub(super) async fn wanted(
+    lane: &Lane<'_>,
+    records: &BTreeMap<String, Record>,
+    items: &BTreeMap<String, ItemRow>,
+) -> Result<Vec<Mapped>> {
+    let mapped = lane.mapped(records.values()).await?;
+    let wanted = |(key, mapped): (&String, Mapped)| mapped.map(|mapped| Some(lane.wanted(mapped?, items.get(key))));
+    Ok(records.keys().zip(mapped).map(wanted).collect())
+}
+
+fn judge(kinds: &Kinds, live: bool, mapped: Mapped, row: Option<&Record>, item: Option<&ItemRow>) -> Judged {
     if item.is_some_and(ItemRow::is_left_out) {
         return Judged::LeftOut;
     }
     if row.is_some() && item.is_some_and(ItemRow::is_kept) {
         return Judged::Kept;
     }
-    let mapped = match lane.wanted(record, item) {
-        Ok(mapped) => mapped,
+    let mapped = match mapped {
+        Ok(Some(mapped)) => mapped,
+        // It was copied when it still fitted.
+        Ok(None) if item.is_some_and(|item| item.state != ItemState::Skipped) => {
+            return Judged::Different {
+                fields: vec!["the filter, which it fitted when it was copied".to_owned()],
+                late: true,
+            };
+        }
+        Ok(None) => return Judged::LeftOut,
         Err(_) if row.is_none() => return Judged::Missing { late: item.is_none() },
-        Err(fault) => return Judged::Different { fields: vec![fault.detail], late: false },
+        Err(why) => return Judged::Different { fields: vec![why], late: false },
     };
     if live && item.is_some_and(|item| item.state == ItemState::Conflicting) {
         return Judged::MovedOn;
     }
     let copied = item.and_then(|item| item.digest);
-    let untouched_here = copied == Some(compare::digest(&mapped));
+    let untouched_here = copied == Some(kinds.digest(&mapped));
     let arrived = item.is_some_and(|item| item.state == ItemState::Verified);
     let Some(row) = row else {
         return if live && untouched_here && arrived {
             Judged::MovedOn
         } else {
-            Judged::Missing { late: item.is_none() }
+            Judged::Missing { late: item.is_none_or(|item| item.reason == FILTERED) }
         };
     };
-    let fields = compare::differing(&mapped, row);
-    let moved = || copied != Some(compare::digest(&compare::shaped(row, &mapped)));
+    let fields = kinds.differing(&mapped, row);
+    let moved = || copied != Some(kinds.digest(&shaped(row, &mapped)));
     if fields.is_empty() {
         Judged::Same
     } else if live && untouched_here && arrived && moved() {

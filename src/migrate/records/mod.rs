@@ -15,14 +15,13 @@ mod standing;
 mod verify;
 
 pub use audit::{RecordAudit, audit, audited};
-pub(crate) use passes::GONE;
+pub(crate) use passes::{GONE, gone_before};
 pub use repair::{Repair, Take, decide, repair, retry_failed};
 pub(crate) use standing::merged;
 pub(crate) use verify::{Standing, fingerprint};
 pub use verify::{verify, verify_live};
 
 use super::{
-    compare,
     lane::{Lane, Track, Which},
     pump::pump,
     undo,
@@ -189,12 +188,9 @@ pub(crate) fn too_many(lane: &Track<'_>, failed: u64, first: Option<&str>) -> Re
         .detail(format!("{failed} failed, {limit} may{first}")))
 }
 
-/// Whether the target holds this record.
-pub(crate) fn holds(found: Option<&crate::model::Record>, wanted: &crate::model::Record) -> bool {
-    found.is_some_and(|found| compare::differing(wanted, found).is_empty())
-}
-
 #[cfg(test)]
 mod audit_tests;
+#[cfg(test)]
+mod fields_tests;
 #[cfg(test)]
 mod tests;

@@ -3,12 +3,12 @@
 
 use super::{
     batch::{Job, Mover, NO_KEY},
-    holds, pump, watermark, watermark_of,
+    judge, pump, watermark, watermark_of,
 };
 use crate::{
     error::Result,
     migrate::{
-        compare,
+        convert::{FILTERED, Mapped},
         lane::{ReadPage, Track, Which, by_key},
         undo,
     },
@@ -88,22 +88,29 @@ async fn fresh(mover: &Mover<'_>, read: ReadPage) -> Result<Option<Job>> {
     let keys: Vec<Key> = page.keys().cloned().map(Key).collect();
     let rows = lane.fetch(&lane.new, &keys).await?;
     let items = lane.items_of(page.keys().cloned().collect()).await?;
-    let is_fresh = |key: &str, record: &Record| {
-        let item = items.get(key);
-        if item.is_some_and(|item| item.is_left_out() || item.is_kept()) {
+    let mapped = judge::wanted(lane, &page, &items).await?;
+    let kinds = lane.kinds().await?;
+    let is_fresh = |key: &str, mapped: &Mapped| {
+        if items.get(key).is_some_and(|item| item.is_left_out() || item.is_kept()) {
             return false;
         }
-        let mapped = lane.wanted(record, item);
         match (items.get(key).map(|item| (item.state, item.digest)), mapped) {
             (Some((ItemState::Conflicting, _)), _) | (Some((ItemState::Failed, None)), Err(_)) => false,
             // Refused once, and not changed since.
-            (Some((ItemState::Failed, Some(tried))), Ok(mapped)) => tried != compare::digest(&mapped),
-            (Some((ItemState::Copied | ItemState::Verified, _)), Ok(mapped)) => !holds(rows.get(key), &mapped),
+            (Some((ItemState::Failed, Some(tried))), Ok(Some(mapped))) => tried != kinds.digest(mapped),
+            (Some((ItemState::Copied | ItemState::Verified, _)), Ok(Some(mapped))) => {
+                !kinds.holds(rows.get(key), mapped)
+            }
+            (Some((ItemState::Skipped, _)), Ok(None)) => false,
             _ => true,
         }
     };
-    let records: Vec<Record> =
-        page.iter().filter(|(key, record)| is_fresh(key, record)).map(|(_, record)| record.clone()).collect();
+    let records: Vec<Record> = page
+        .iter()
+        .zip(&mapped)
+        .filter(|((key, _), mapped)| is_fresh(key, mapped))
+        .map(|((_, record), _)| record.clone())
+        .collect();
     if records.is_empty() {
         return Ok(None);
     }
@@ -178,12 +185,14 @@ pub(crate) async fn drop_gone(mover: &Mover<'_>) -> Result<()> {
     if tally.items() - gone_before(lane, tally.skipped).await? <= count {
         return Ok(());
     }
-    let states = vec![ItemState::Copied, ItemState::Verified, ItemState::Failed, ItemState::Conflicting];
+    let states =
+        vec![ItemState::Copied, ItemState::Verified, ItemState::Failed, ItemState::Conflicting, ItemState::Skipped];
     let query = ItemQuery { states, limit: lane.cx.plan.migration.batch_records, ..ItemQuery::default() };
     let mut pages = pin!(lane.items(&query));
     while let Some(items) = pages.next().await {
         let mut items = items?;
         items.retain(|item| !item.key.starts_with(NO_KEY));
+        items.retain(|item| item.state != ItemState::Skipped || item.reason == FILTERED);
         let keys: Vec<Key> = items.iter().map(|item| Key(item.key.clone())).collect();
         let found = lane.fetch(&lane.old, &keys).await?;
         items.retain(|item| !found.contains_key(&item.key));
@@ -194,7 +203,7 @@ pub(crate) async fn drop_gone(mover: &Mover<'_>) -> Result<()> {
 }
 
 /// How many of the skipped items are known to be gone from the source; the others are still there.
-async fn gone_before(lane: &Track<'_>, skipped: u64) -> Result<u64> {
+pub(crate) async fn gone_before(lane: &Track<'_>, skipped: u64) -> Result<u64> {
     if skipped == 0 {
         return Ok(0);
     }

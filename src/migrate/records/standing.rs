@@ -1,7 +1,7 @@
 //! What becomes of a record whose key stands in the target already, before the run wrote anything there. Pure.
 
 use crate::{
-    migrate::compare,
+    migrate::compare::Kinds,
     model::Record,
     plan::OnConflict,
     ports::{ASKS, KEPT},
@@ -20,9 +20,15 @@ pub(super) enum Decision {
 
 /// Decides about a record that becomes `mapped`, while `standing` was there before the run. `decided`: a person said that
 /// it is overwritten.
-pub(super) fn decide(policy: &OnConflict, mapped: &Record, standing: Option<&Record>, decided: bool) -> Decision {
+pub(super) fn decide(
+    policy: &OnConflict,
+    kinds: &Kinds,
+    mapped: &Record,
+    standing: Option<&Record>,
+    decided: bool,
+) -> Decision {
     let Some(standing) = standing else { return Decision::Write(mapped.clone()) };
-    let differing = || compare::differing(mapped, standing);
+    let differing = || kinds.differing(mapped, standing);
     match policy {
         OnConflict::Overwrite => Decision::Write(mapped.clone()),
         OnConflict::Skip => Decision::Keep(KEPT),
@@ -46,6 +52,7 @@ mod tests {
 
     #[test]
     fn the_table() {
+        let kinds = Kinds::default();
         let record = |json| Record::from_json(json).unwrap();
         let mapped = record(json!({"id": 1, "name": "legacy", "seen": 3}));
         let other = record(json!({"id": 1, "name": "new", "seen": 3, "own": true}));
@@ -53,15 +60,15 @@ mod tests {
         let merge = OnConflict::Merge { keep: vec!["name".into()] };
         let written = Decision::Write(mapped.clone());
         for policy in [OnConflict::Overwrite, OnConflict::Skip, OnConflict::Ask, merge.clone()] {
-            assert_eq!(decide(&policy, &mapped, None, false), written, "{policy:?}");
+            assert_eq!(decide(&policy, &kinds, &mapped, None, false), written, "{policy:?}");
         }
-        assert_eq!(decide(&OnConflict::Overwrite, &mapped, Some(&other), false), written);
-        assert_eq!(decide(&OnConflict::Skip, &mapped, Some(&alike), false), Decision::Keep(KEPT));
-        assert_eq!(decide(&OnConflict::Ask, &mapped, Some(&alike), false), written);
-        assert_eq!(decide(&OnConflict::Ask, &mapped, Some(&other), true), written);
-        let Decision::Ask(why) = decide(&OnConflict::Ask, &mapped, Some(&other), false) else { panic!("asks") };
+        assert_eq!(decide(&OnConflict::Overwrite, &kinds, &mapped, Some(&other), false), written);
+        assert_eq!(decide(&OnConflict::Skip, &kinds, &mapped, Some(&alike), false), Decision::Keep(KEPT));
+        assert_eq!(decide(&OnConflict::Ask, &kinds, &mapped, Some(&alike), false), written);
+        assert_eq!(decide(&OnConflict::Ask, &kinds, &mapped, Some(&other), true), written);
+        let Decision::Ask(why) = decide(&OnConflict::Ask, &kinds, &mapped, Some(&other), false) else { panic!("asks") };
         assert!(why.ends_with("differs in name"), "{why}");
         let part = record(json!({"id": 1, "seen": 3}));
-        assert_eq!(decide(&merge, &mapped, Some(&other), false), Decision::Write(part));
+        assert_eq!(decide(&merge, &kinds, &mapped, Some(&other), false), Decision::Write(part));
     }
 }

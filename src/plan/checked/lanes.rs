@@ -1,7 +1,7 @@
 //! What moves: datasets, the files behind their records, and files that no record speaks of. Read by `datasets` and `file_sets`.
 //! Must never enter: how it is read from a file.
 
-use crate::model::LaneId;
+use crate::model::{Kind, LaneId};
 use crate::plan::{BucketEnd, WriteBackPlan};
 use std::collections::BTreeMap;
 
@@ -38,8 +38,36 @@ pub struct DatasetPlan {
     pub on_conflict: OnConflict,
     /// Fields that are carried back to the legacy side; `None`: all fields that are neither computed nor dropped.
     pub back: Option<Vec<String>>,
+    /// What else becomes of the fields, and which records move at all.
+    pub fields: FieldsPlan,
     /// The bytes behind each record.
     pub blob: Option<BlobPlan>,
+}
+
+/// What becomes of a dataset's fields besides `map` and `drop`, and which records move at all. No field is made twice.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct FieldsPlan {
+    /// Legacy field → its name on the new side.
+    pub rename: BTreeMap<String, String>,
+    /// Field of the new side → what it is in every record.
+    pub constant: BTreeMap<String, serde_json::Value>,
+    /// Field of the new side → where its value is found.
+    pub lookup: BTreeMap<String, LookupPlan>,
+    /// Field of the new side → what it holds, where the store does not say.
+    pub kinds: BTreeMap<String, Kind>,
+    /// A minijinja expression over the legacy record's fields: the records for which it is not true stay behind.
+    pub filter: Option<String>,
+}
+
+/// A value that another dataset's record has on the new side.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LookupPlan {
+    /// That dataset; one that moves first.
+    pub dataset: String,
+    /// The field of its records there.
+    pub field: String,
+    /// The legacy field that holds the key of that record.
+    pub by: String,
 }
 
 impl DatasetPlan {

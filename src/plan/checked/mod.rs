@@ -11,7 +11,7 @@ mod whole;
 mod work;
 
 pub use buckets::{BucketEnd, BucketPlan, PartsPlan};
-pub use lanes::{BlobPlan, DatasetPlan, FileSetPlan, OnConflict, SetPlan};
+pub use lanes::{BlobPlan, DatasetPlan, FieldsPlan, FileSetPlan, LookupPlan, OnConflict, SetPlan};
 pub use probes::{FlowStep, ProbeKind, ProbePlan, ProbeUse};
 pub use rules::{Op, RuleAction, RulePlan};
 pub use stores::{Auth, DatabaseAddress, StorePlan};

@@ -3,7 +3,7 @@
 use super::Trouble;
 use crate::{
     error::{Fault, FaultKind, Result},
-    model::{Key, Record, Timestamp, Value},
+    model::{Field, Key, Record, Timestamp, Value},
     ports::{Cursor, Page, RecordStore, SetInfo, SetRef, WriteOutcome},
 };
 use async_trait::async_trait;
@@ -20,6 +20,7 @@ type Rows = BTreeMap<(i64, String), Record>;
 struct Sets {
     rows: BTreeMap<String, Rows>,
     poison: BTreeSet<String>,
+    fields: BTreeMap<String, Vec<Field>>,
     clock: Timestamp,
     writes: Vec<Key>,
 }
@@ -60,6 +61,15 @@ impl FakeStore {
     /// A user deletes a record.
     pub(crate) fn remove(&self, set: &str, key: &str) {
         self.lock().rows.entry(set.into()).or_default().remove(&order(&Key(key.into())));
+    }
+
+    /// From now on it says that the set has these fields, by name and kind, which may all be null.
+    pub(crate) fn say(&self, set: &str, fields: &[(&str, &str)]) {
+        let field = |(name, kind): &(&str, &str)| {
+            let kind = crate::model::Kind::parse(kind).expect("a kind");
+            Field { kind, ..Field::named(*name) }
+        };
+        self.lock().fields.insert(set.into(), fields.iter().map(field).collect());
     }
 
     /// From now on this key is refused by every write.
@@ -130,7 +140,8 @@ impl RecordStore for FakeStore {
     async fn describe(&self, set: &SetRef) -> Result<SetInfo> {
         self.around("describe", |sets| {
             let count = sets.rows.get(&set.name).map_or(0, BTreeMap::len);
-            Ok(SetInfo { count: Some(count as u64), fields: Vec::new(), writable: true })
+            let fields = sets.fields.get(&set.name).cloned().unwrap_or_default();
+            Ok(SetInfo { count: Some(count as u64), fields, writable: true })
         })
         .await
     }
