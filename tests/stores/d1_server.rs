@@ -54,11 +54,14 @@ struct Statement {
     params: Vec<Box<RawValue>>,
 }
 
+/// A status, the header `retry-after`, and a body.
+type Instead = (u16, &'static str, Value);
+
 struct Shared {
     path: PathBuf,
     asked: AtomicUsize,
     /// What it answers to the next requests instead; `None`: it does what is asked and then loses the answer.
-    trouble: Mutex<Vec<Option<(u16, &'static str, Value)>>>,
+    trouble: Mutex<Vec<Option<Instead>>>,
 }
 
 impl Server {

@@ -13,10 +13,10 @@ mod mariadb_server;
 mod mysql;
 mod pairs;
 mod postgres;
+#[expect(dead_code, reason = "other tests ask more of it")]
 #[path = "../postgres/server.rs"]
 mod postgres_server;
 mod sides;
-mod speed;
 mod wire;
 
 use cutover::{

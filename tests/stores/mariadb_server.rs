@@ -1,4 +1,4 @@
-//! A MariaDB of a test's own: its data in a temporary folder, a socket there and a port on loopback, gone with the test.
+//! A `MariaDB` of a test's own: its data in a temporary folder, a socket there and a port on loopback, gone with the test.
 
 use std::{
     fs,
@@ -124,7 +124,7 @@ impl Server {
         self.folder.path().join("socket")
     }
 
-    /// One of MariaDB's programs, not as root: it refuses that.
+    /// One of `MariaDB`'s programs, not as root: it refuses that.
     fn program(&self, name: &str) -> Command {
         let mut command = match ordinary_user() {
             None => Command::new(found(name)),

@@ -1,4 +1,4 @@
-//! What only a MySQL or MariaDB has: types of its own, texts that it takes for equal, a server that goes away.
+//! What only a `MySQL` or `MariaDB` has: types of its own, texts that it takes for equal, a server that goes away.
 
 use super::{all, mariadb_server::Server, numbers, record, set, sides::PATIENCE, text};
 use cutover::{

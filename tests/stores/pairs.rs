@@ -105,10 +105,10 @@ fn value(random: &mut StdRng, word: &str) -> Value {
 async fn journey(random: &mut StdRng, number: usize, here: &Side, there: &Side) {
     let words: Vec<&str> =
         WORDS.into_iter().filter(|word| here.holds(word).is_some() && there.holds(word).is_some()).collect();
-    let columns: String = (0..).zip(&words).map(|(n, word)| format!(", c{n} {{{word}}}")).collect();
+    let columns: Vec<String> = (0..).zip(&words).map(|(n, word)| format!("c{n} {{{word}}}")).collect();
     let name = format!("journey{number}");
     for side in [here, there] {
-        side.table(&name, &format!("id {{key}}{columns}"));
+        side.table(&name, &format!("id {{key}}, {}", columns.join(", ")));
     }
     let set = set(&name);
     let rows: Vec<Record> = (1..=ROWS)

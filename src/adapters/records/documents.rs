@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 /// The document that this text says.
 ///
 /// # Errors
-/// Says why it cannot be carried exactly: it is none, or a number in it would be rounded.
+/// A fragment that fits after "holds": it is none, or a number in it would be rounded.
 pub(super) fn parse(text: &str) -> Result<Json, String> {
-    let wrong = |error| format!("it is no JSON document: {error}");
+    let wrong = |error| format!("no JSON document: {error}");
     if numbers(text).all(is_plain) {
         return serde_json::from_str(text).map_err(wrong);
     }
@@ -31,13 +31,13 @@ fn number(text: &str) -> Result<Number, String> {
     let read = text.parse().ok().and_then(Number::from_f64);
     let same = |number: &Number| Decimal::parse(&number.to_string()) == Decimal::parse(text);
     read.filter(same)
-        .ok_or_else(|| format!("the number {} in a document would be rounded", &text[..text.len().min(60)]))
+        .ok_or_else(|| format!("a document with the number {}, which would be rounded", &text[..text.len().min(60)]))
 }
 
 /// Reads a document part by part: the usual reader takes a long number for one of its neighbours.
 fn exact(part: &RawValue) -> Result<Json, String> {
     let text = part.get();
-    let wrong = |error| format!("it is no JSON document: {error}");
+    let wrong = |error| format!("no JSON document: {error}");
     match text.as_bytes().first() {
         Some(b'{') => {
             let fields: BTreeMap<String, &RawValue> = serde_json::from_str(text).map_err(wrong)?;

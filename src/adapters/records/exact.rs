@@ -55,7 +55,7 @@ pub(super) fn value(text: &str) -> Result<Value, String> {
             Some(plain) if !plain.contains('\\') => Ok(Value::Text(plain.to_owned())),
             _ => serde_json::from_str(text).map(Value::Text).map_err(|error| format!("no text: {error}")),
         },
-        Some(b'{' | b'[') => documents::parse(text).map(Value::Json).map_err(|why| format!("a document, but {why}")),
+        Some(b'{' | b'[') => documents::parse(text).map(Value::Json),
         _ => number(text).ok_or_else(|| "a number with more digits than any store keeps".to_owned()),
     }
 }
