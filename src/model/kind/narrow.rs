@@ -95,10 +95,13 @@ fn narrow_fraction(to: u8, from: u8) -> Option<String> {
 }
 
 fn narrow_text(max: Option<u64>, nul: bool, from: &Kind) -> Option<String> {
+    let document =
+        matches!(from, Kind::Json).then(|| "documents become their text, quoted where they are texts".into());
     let max = max.filter(|max| longest(from).is_none_or(|longest| longest > *max));
     let long = max.map(|max| format!("at most {max} characters fit"));
     let from_nul = matches!(from, Kind::Text { nul: true, .. });
-    join(long, (!nul && from_nul).then(|| "texts that hold the character NUL do not fit".to_owned()))
+    let nul = (!nul && from_nul).then(|| "texts that hold the character NUL do not fit".to_owned());
+    join(join(long, nul), document)
 }
 
 fn narrow_json(from: &Kind) -> Option<String> {
@@ -106,6 +109,9 @@ fn narrow_json(from: &Kind) -> Option<String> {
         Kind::Decimal { digits: Some(digits), .. } if *digits <= float_digits(64) => None,
         Kind::Decimal { .. } => Some("numbers of more than 15 digits may not fit a document".into()),
         Kind::List(of) => narrow_json(of),
+        Kind::Text { .. } => {
+            Some("texts that are written like a list or an object become one, others stay texts".into())
+        }
         _ => None,
     }
 }

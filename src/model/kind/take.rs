@@ -264,8 +264,8 @@ fn uuid(value: Value) -> Taken {
 fn json(value: Value) -> Taken {
     let json = match value {
         Value::Json(json) => json,
-        // What is no document is a text in one.
-        Value::Text(text) => match serde_json::from_str(&text) {
+        // A list or an object may come as its text; any other text is a text in the document, however it looks.
+        Value::Text(text) if text.starts_with(['{', '[']) => match serde_json::from_str(&text) {
             Ok(json) if keeps_numbers(&text) => json,
             Ok(_) => return Err(misfit(&Value::Text(text), "holds a number with more digits than JSON keeps here")),
             Err(_) => text.into(),

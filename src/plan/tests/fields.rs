@@ -40,20 +40,20 @@ back = ["owner"]"#;
 #[test]
 fn every_mistake_is_named_where_it_stands() {
     for (lines, said) in [
-        (r#"rename = { id = "uid" }"#, "28:17: found `id`, the key, renamed; write the key under its name"),
-        (r#"rename = { uid = "id" }"#, "28:18: found `id`, the key, the new name of a field; write the key as it is"),
-        (r#"rename = { a = "" }"#, "28:16: found"),
-        ("drop = [\"a\"]\nrename = { a = \"b\" }", "29:16: found `a`, which is dropped, renamed; write one of the two"),
+        (r#"rename = { id = "uid" }"#, "27:17: found `id`, the key, renamed; write the key under its name"),
+        (r#"rename = { uid = "id" }"#, "27:18: found `id`, the key, the new name of a field; write the key as it is"),
+        (r#"rename = { a = "" }"#, "27:16: found"),
+        ("drop = [\"a\"]\nrename = { a = \"b\" }", "28:16: found `a`, which is dropped, renamed; write one of the two"),
         (r#"rename = { a = "c", b = "c" }"#, "`c`, which is the new name of a field, the new name of a field too"),
-        ("map = { c = \"a\" }\nconstant = { c = 1 }", "29:18: found `c`, which is computed in `map`, a constant too"),
+        ("map = { c = \"a\" }\nconstant = { c = 1 }", "28:18: found `c`, which is computed in `map`, a constant too"),
         (r#"constant = { id = 1 }"#, "found `id`, the key, a constant; write the key as it is: both sides"),
-        (r#"lookup = { a = { dataset = "user", field = "x" } }"#, "28:28: found `user`"),
+        (r#"lookup = { a = { dataset = "user", field = "x" } }"#, "27:28: found `user`"),
         (r#"lookup = { a = { dataset = "files", field = "x" } }"#, "found the dataset itself; write another dataset"),
         (r#"lookup = { a = { dataset = "users" } }"#, "without `field`; write `field = \"uuid\"`"),
         (r#"lookup = { a = { dataset = "users", field = "x", key = "y" } }"#, "found the unknown key `key` in"),
-        (r#"type = { a = "varchar" }"#, "28:14: found `varchar`, which is not a type; write one of bool, int8"),
+        (r#"type = { a = "varchar" }"#, "27:14: found `varchar`, which is not a type; write one of bool, int8"),
         ("drop = [\"a\"]\ntype = { a = \"text\" }", "found a type for `a`, which is dropped; write one of the two"),
-        (r#"filter = "size >""#, "28:10: found `size >`, which is no expression"),
+        (r#"filter = "size >""#, "27:10: found `size >`, which is no expression"),
         ("constant = { c = 1 }\nback = [\"c\"]", "`c` in `dataset.back`, which is a constant, which the legacy side"),
         ("rename = { a = \"b\" }\nback = [\"a\"]", "`a` in `dataset.back`, which is `b` on the new side"),
         (
