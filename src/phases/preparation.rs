@@ -118,7 +118,7 @@ fn clocks(
     let mut by_store = BTreeMap::new();
     for dataset in &cx.plan.datasets {
         for side in [gather::legacy(cx, dataset), gather::new(cx, dataset)].into_iter().flatten() {
-            if cx.plan.stores.get(&side.name).is_some_and(|store| store.http().is_some()) {
+            if cx.plan.stores.get(&side.name).is_some_and(StorePlan::has_clock) {
                 by_store.entry(side.name).or_insert((side.store, side.set));
             }
         }

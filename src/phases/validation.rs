@@ -14,7 +14,7 @@ use crate::{
         gather::{self, patiently},
         integrity, preparation, probing,
     },
-    plan::{Auth, BucketPlan, FlowStep, Plan, ProbeKind, ProbeUse, RequestPlan, SwitchPlan},
+    plan::{Auth, BucketPlan, FlowStep, Plan, ProbeKind, ProbeUse, RequestPlan, StorePlan, SwitchPlan},
 };
 use secrecy::{ExposeSecret, SecretString};
 use std::{
@@ -127,6 +127,16 @@ impl Used {
             if let Some(http) = store.http() {
                 self.address(http.endpoint.as_str());
                 self.auth(&format!("store {name}"), &http.auth);
+            }
+            match store {
+                StorePlan::Postgres { address, .. } | StorePlan::MySql { address, .. } if !address.encrypted => {
+                    self.host(&address.host);
+                }
+                StorePlan::D1 { endpoint, token, .. } => {
+                    self.address(endpoint.as_str());
+                    self.secret(&format!("token of store {name}"), token);
+                }
+                _ => {}
             }
         }
         for (name, bucket) in &plan.buckets {

@@ -149,7 +149,7 @@ fn set(node: &Node<'_>, sides: &Sides) -> Option<SetPlan> {
     let name = match plan {
         Some(StorePlan::Http { .. }) => table.need("path", "\"/api/…/\"").and_then(|node| server_path(&node)),
         Some(StorePlan::LocalStorage(_)) => table.need("keys", "\"savedFilters\"").and_then(|node| node.filled()),
-        Some(StorePlan::Sqlite { .. }) => table.need("table", "\"users\"").and_then(|node| sql_name(&node)),
+        Some(_) => table.need("table", "\"users\"").and_then(|node| sql_name(&node)),
         // The store is a problem of its own; without it nobody knows which of the two it would be.
         None => ["path", "table", "keys"].iter().find_map(|key| table.get(key)).and_then(|node| node.filled()),
     };

@@ -1,12 +1,13 @@
 //! The plan: one cutover as a value. TOML → resolved (variables in, positions kept) → checked → never changed again.
 //!
 //! `checked` is the plan that everybody else sees. `file` makes it of a `source`: `reader` and `table` read values with
-//! their places and collect `problem`s, `sides web datasets file_sets switches probes phases` read the parts, `check` holds the
+//! their places and collect `problem`s, `sides databases web datasets file_sets switches probes phases` read the parts, `check` holds the
 //! rules between them, `starter` has new plans. Must never enter: anything that opens a connection.
 
 mod bytes;
 mod check;
 mod checked;
+mod databases;
 mod datasets;
 mod digest;
 pub mod duration;
@@ -29,11 +30,11 @@ mod web;
 mod write_back;
 
 pub use checked::{
-    Auth, BlobPlan, BucketEnd, BucketPlan, CommandPlan, Compression, ConflictPolicy, DatasetPlan, DeleteShape,
-    DnsRecord, FieldsPlan, FileSetPlan, FlowStep, HttpPlan, KEYS, LocalStoragePlan, LookupPlan, MigrationPlan, NextAs,
-    ObservePlan, OnConflict, OnExisting, OnHangup, Op, Outcomes, Pagination, Parameters, PartsPlan, PhasePlan, Plan,
-    PowerDnsPlan, Preset, ProbeKind, ProbePlan, ProbeUse, RECORDS, ReadShape, RequestPlan, RollbackPlan, RuleAction,
-    RulePlan, Sending, SetPlan, StorePlan, SwitchPlan, Window, WriteShape,
+    Auth, BlobPlan, BucketEnd, BucketPlan, CommandPlan, Compression, ConflictPolicy, DatabaseAddress, DatasetPlan,
+    DeleteShape, DnsRecord, FieldsPlan, FileSetPlan, FlowStep, HttpPlan, KEYS, LocalStoragePlan, LookupPlan,
+    MigrationPlan, NextAs, ObservePlan, OnConflict, OnExisting, OnHangup, Op, Outcomes, Pagination, Parameters,
+    PartsPlan, PhasePlan, Plan, PowerDnsPlan, Preset, ProbeKind, ProbePlan, ProbeUse, RECORDS, ReadShape, RequestPlan,
+    RollbackPlan, RuleAction, RulePlan, Sending, SetPlan, StorePlan, SwitchPlan, Window, WriteShape,
 };
 pub use file::{load, parse};
 pub use problem::{Problem, Problems};

@@ -1,7 +1,7 @@
 //! The stores and buckets of a plan.
 
 use super::{
-    Auth, BucketPlan, PartsPlan, StorePlan,
+    Auth, BucketPlan, PartsPlan, StorePlan, databases,
     limits::{PART_SIZE, PARTS, PARTS_ABOVE, STORE_TIMEOUT, TIMEOUTS},
     reader::{Node, is_name},
     request::{Texts, auth},
@@ -25,6 +25,9 @@ enum StoreKind {
     Http,
     LocalStorage,
     Sqlite,
+    Postgres,
+    MySql,
+    D1,
 }
 
 #[derive(Clone, Copy)]
@@ -82,7 +85,14 @@ fn named<T>(root: &Table<'_>, key: &str, read: impl Fn(&Table<'_>) -> Option<T>)
 }
 
 fn store(table: &Table<'_>) -> Option<StorePlan> {
-    let kinds = [("http", StoreKind::Http), ("local-storage", StoreKind::LocalStorage), ("sqlite", StoreKind::Sqlite)];
+    let kinds = [
+        ("http", StoreKind::Http),
+        ("local-storage", StoreKind::LocalStorage),
+        ("postgres", StoreKind::Postgres),
+        ("mysql", StoreKind::MySql),
+        ("sqlite", StoreKind::Sqlite),
+        ("d1", StoreKind::D1),
+    ];
     let kind = table.need("kind", "\"http\"")?.one_of(&kinds)?;
     let plan = match kind {
         StoreKind::Http => web::http(table).map(|plan| StorePlan::Http(Box::new(plan))),
@@ -91,6 +101,9 @@ fn store(table: &Table<'_>) -> Option<StorePlan> {
             let path = table.need("path", "\"target.db\"").and_then(|node| node.path());
             path.map(|path| StorePlan::Sqlite { path })
         }
+        StoreKind::Postgres => databases::postgres(table),
+        StoreKind::MySql => databases::mysql(table),
+        StoreKind::D1 => databases::d1(table),
     };
     table.close();
     plan

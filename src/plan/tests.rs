@@ -121,6 +121,28 @@ fn every_starter_is_a_plan() {
 }
 
 #[test]
+fn databases_are_stores_whose_secrets_are_not_shown() {
+    let with = |store: &str| {
+        let text = SMALL.replace("kind = \"sqlite\"\npath = \"new.db\"", store);
+        read(&text).unwrap_or_else(|problems| panic!("{}", problems.pretty())).stores.remove("new").unwrap()
+    };
+    let store = with("kind = \"postgres\"\nurl = \"postgres://u:hidden@db/app?sslmode=require\"\nschema = \"Old\"");
+    let StorePlan::Postgres { address, schema, timeout } = &store else { panic!("{store:?}") };
+    assert_eq!((address.host.as_str(), address.encrypted, schema.as_deref()), ("db", true, Some("Old")));
+    assert_eq!(timeout.as_secs(), 30);
+    assert!(!format!("{store:?}").contains("hidden"));
+    let store = with("kind = \"mysql\"\nurl = \"mysql://u:hidden@db/app\"\ntimeout = \"5s\"");
+    let StorePlan::MySql { address, timeout } = &store else { panic!("{store:?}") };
+    assert_eq!((address.encrypted, timeout.as_secs()), (false, 5));
+    assert!(!format!("{store:?}").contains("hidden"));
+    let store = with("kind = \"d1\"\naccount = \"a1\"\ndatabase = \"b-2\"\ntoken = \"hidden\"");
+    let StorePlan::D1 { endpoint, account, database, .. } = &store else { panic!("{store:?}") };
+    assert_eq!(endpoint.as_str(), "https://api.cloudflare.com/client/v4");
+    assert_eq!((account.as_str(), database.as_str()), ("a1", "b-2"));
+    assert!(!format!("{store:?}").contains("hidden"));
+}
+
+#[test]
 fn what_the_starter_only_mentions_of_stores_is_right_too() {
     let text = starter(STARTERS[0]).unwrap();
     let (before, rest) = text.split_once("# Only what differs").unwrap();

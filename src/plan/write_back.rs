@@ -1,20 +1,16 @@
 //! Where the legacy database is told which of its files have moved.
 
 use super::{
+    DatabaseAddress,
+    databases::{self, Server},
     limits::{STORE_TIMEOUT, TIMEOUTS},
     reader::Node,
-    request::Texts,
 };
-use secrecy::{ExposeSecret as _, SecretString};
-use std::{collections::BTreeMap, fmt, time::Duration};
-use url::Url;
+use secrecy::SecretString;
+use std::{fmt, time::Duration};
 
 /// Bytes of the longest name `PostgreSQL` keeps; it cuts longer ones.
 const LONGEST_NAME: usize = 63;
-/// What may stand behind the `?` of an address: what nobody knows would be ignored, TLS mistyped among it.
-const PARAMETERS: [&str; 10] =
-    ["sslmode", "sslrootcert", "sslcert", "sslkey", "host", "port", "dbname", "user", "password", "options"];
-
 /// The legacy table that is told.
 #[derive(Debug, Clone)]
 pub struct WriteBackPlan {
@@ -83,23 +79,14 @@ fn part(text: &str) -> Option<(String, &str)> {
     is_name(&name).then_some((name, rest))
 }
 
-fn is_name(text: &str) -> bool {
+pub(super) fn is_name(text: &str) -> bool {
     (1..=LONGEST_NAME).contains(&text.len()) && !text.chars().any(char::is_control)
 }
 
 /// `{ url = "…", table = "…", key = "…", timeout = "…" }`; the key's column is by default called like the dataset's key.
 pub(super) fn read(node: &Node<'_>, key: Option<&str>) -> Option<WriteBackPlan> {
     let table = node.table()?;
-    let address = table.need("url", "\"${LEGACY_DATABASE_URL}\"").and_then(|node| {
-        let url = node.secret(Texts::Plain)?;
-        let read = address(url.expose_secret());
-        if read.is_none() {
-            let instead =
-                "an address of PostgreSQL, as \"postgres://user:password@host:5432/database?sslmode=require\"";
-            node.fault(format!("something else for `{}`", node.label), instead);
-        }
-        read.map(|(host, encrypted)| (url, host, encrypted))
-    });
+    let address = databases::address(&table, Server::Postgres, "\"${LEGACY_DATABASE_URL}\"");
     let name = table.need("table", "\"list_app_savedlist\"").and_then(|node| {
         let instead = "a name, or schema and name with a dot between, in double quotes what is not letters and digits";
         node.parsed("a table's name", instead, TableName::parse)
@@ -109,33 +96,14 @@ pub(super) fn read(node: &Node<'_>, key: Option<&str>) -> Option<WriteBackPlan> 
     });
     let timeout = table.duration("timeout", STORE_TIMEOUT, TIMEOUTS);
     table.close();
-    let (url, host, encrypted) = address?;
+    let DatabaseAddress { url, host, encrypted } = address?;
     let key = column.unwrap_or_else(|| key.map(ToOwned::to_owned))?;
     Some(WriteBackPlan { url, host, encrypted, table: name?, key, timeout })
 }
 
-/// Host and whether TLS is a must, if this is an address of `PostgreSQL`.
-fn address(text: &str) -> Option<(String, bool)> {
-    let url = Url::parse(text).ok()?;
-    let parameters: BTreeMap<_, _> = url.query_pairs().collect();
-    if !matches!(url.scheme(), "postgres" | "postgresql")
-        || parameters.keys().any(|name| !PARAMETERS.contains(&name.as_ref()))
-    {
-        return None;
-    }
-    let encrypted = match parameters.get("sslmode").map(AsRef::as_ref) {
-        Some("require" | "verify-ca" | "verify-full") => true,
-        Some("disable" | "allow" | "prefer") | None => false,
-        Some(_) => return None,
-    };
-    let host = parameters.get("host").map(ToString::to_string);
-    let host = host.or_else(|| url.host_str().map(|host| host.replace("%2F", "/").replace("%2f", "/")));
-    Some((host.filter(|host| !host.is_empty())?, encrypted))
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{TableName, address};
+    use super::TableName;
 
     #[test]
     fn names_of_tables_are_read_as_postgres_writes_them() {
@@ -151,23 +119,6 @@ mod tests {
         }
         for text in ["", ".", "a.", ".a", "a.b.c", "a b", "a;b", "\"a", "\"\"", "a\"b\"", "a-b", &"x".repeat(64)] {
             assert_eq!(TableName::parse(text), None, "{text}");
-        }
-    }
-
-    #[test]
-    fn addresses_say_where_and_how_safely() {
-        for (text, wanted) in [
-            ("postgres://u:p@db.example:5432/legacy", Some(("db.example", false))),
-            ("postgresql://u@db.example/legacy?sslmode=verify-full", Some(("db.example", true))),
-            ("postgres://u@%2Fvar%2Frun%2Fpostgresql/legacy", Some(("/var/run/postgresql", false))),
-            ("postgres:///legacy?host=/tmp/pg&user=u", Some(("/tmp/pg", false))),
-            ("postgres://u@h/d?sslmode=requires", None),
-            ("postgres://u@h/d?ssl=true", None),
-            ("mysql://u@h/d", None),
-            ("postgres:///d", None),
-            ("host=h password=p", None),
-        ] {
-            assert_eq!(address(text), wanted.map(|(host, encrypted)| (host.to_owned(), encrypted)), "{text}");
         }
     }
 }

@@ -320,7 +320,7 @@ pub trait Work: Send + Sync {
     /// Forgets an upload and its parts: it was finished or abandoned.
     async fn end_upload(&self, lane: &LaneId, key: &str) -> Result<()>;
 
-    /// Keeps verdicts, replacing earlier ones of the same files.
+    /// Keeps verdicts, replacing earlier ones of the same files; as durable as [`Self::enlist`].
     async fn judge(&self, rows: &[VerdictRow]) -> Result<()>;
 
     /// Verdicts of a lane in key order.

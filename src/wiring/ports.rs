@@ -4,7 +4,7 @@ use crate::{
     adapters::{
         blobs::{FolderBucket, HttpBucket, S3Bucket, S3Settings},
         probes::{CommandProbe, CountersProbe, FlowProbe, HttpProbe, Pointers},
-        records::{HttpStore, LocalStorage, SqliteStore},
+        records::{D1Store, HttpStore, LocalStorage, MySqlStore, PostgresStore, SqliteStore},
         switches::{Aim, CommandSwitch, HttpSwitch, PowerDnsSwitch},
         write_back::PostgresWriteBack,
     },
@@ -65,6 +65,13 @@ fn store(name: &str, plan: &StorePlan) -> Result<Arc<dyn RecordStore>> {
         StorePlan::Http(plan) => Arc::new(HttpStore::new(name, plan.as_ref().clone())?),
         StorePlan::LocalStorage(plan) => Arc::new(LocalStorage::new(name, plan)?),
         StorePlan::Sqlite { path } => Arc::new(SqliteStore::new(name, path)),
+        StorePlan::Postgres { address, schema, timeout } => {
+            Arc::new(PostgresStore::new(name, &address.url, schema.as_deref(), *timeout)?)
+        }
+        StorePlan::MySql { address, timeout } => Arc::new(MySqlStore::new(name, &address.url, *timeout)?),
+        StorePlan::D1 { endpoint, account, database, token, timeout } => {
+            Arc::new(D1Store::new(name, endpoint, account, database, token, *timeout)?)
+        }
     })
 }
 

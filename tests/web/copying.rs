@@ -53,7 +53,7 @@ batch_records = 40
     );
     for (name, ..) in SETS {
         let needs = if name == "members" { "" } else { "needs = [\"members\"]" };
-        text += &format!(
+        let dataset = format!(
             r#"
 [[dataset]]
 name = "{name}"
@@ -64,6 +64,7 @@ key = "id"
 updated = "updated_at"
 "#
         );
+        text.push_str(&dataset);
     }
     text
 }
@@ -140,7 +141,9 @@ async fn rows(database: &Path, table: &str) -> Vec<Vec<(String, Option<String>)>
         (name, text)
     };
     let mut all: Vec<Vec<_>> = rows.iter().map(|row| (0..row.len()).map(|place| cell(row, place)).collect()).collect();
-    all.iter_mut().for_each(|row: &mut Vec<(String, Option<String>)>| row.sort());
+    for row in &mut all {
+        row.sort();
+    }
     all
 }
 
@@ -204,7 +207,9 @@ async fn what_browsers_kept_arrives_and_what_is_broken_is_listed() {
     let failed = migrate(folder.path()).await;
     let keys: Vec<&str> = failed.iter().map(|item| item.key.as_str()).collect();
     assert_eq!(keys, ["10:savedFilters", "20:savedFilters", "30:savedFilters"]);
-    assert!(failed.iter().all(|item| item.reason.contains("invalid")), "{failed:?}");
+    let row = |item: &ItemRow| item.facts.as_ref().unwrap()["row"].clone();
+    assert!(failed.iter().all(|item| row(item)["invalid"].as_str().unwrap().contains("no JSON")), "{failed:?}");
+    assert!(failed.iter().all(|item| row(item)["raw"] == "[{\"id\": "), "{failed:?}");
     let rows = rows(&new, "filters").await;
     assert_eq!(rows.len(), 27 * 3);
     let first: Vec<&str> = rows[0].iter().filter_map(|(_, value)| value.as_deref()).collect();

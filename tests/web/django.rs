@@ -1,5 +1,5 @@
 //! The Django of `tests/django`, started on a port of its own with a database of its own, gone with the test. Its packages
-//! come from PyPI: `tests/run` installs them into the folder that `CUTOVER_TEST_TOOLS` names (`target/test-tools/bin`, if
+//! come from `PyPI`: `tests/run` installs them into the folder that `CUTOVER_TEST_TOOLS` names (`target/test-tools/bin`, if
 //! it names none).
 
 use cutover::plan::Auth;

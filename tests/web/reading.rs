@@ -2,7 +2,7 @@
 
 use super::{
     all,
-    django::{Django, FILES, MEMBERS, PASSWORD},
+    django::{Django, MEMBERS, PASSWORD},
     key, keys, numbers, plan, set, store,
 };
 use cutover::{
@@ -149,7 +149,6 @@ async fn no_row_that_stays_is_skipped_while_others_come_and_go() {
             keys(&all(&store, &files, 500).await).into_iter().filter(|key| !before.contains(key)).collect();
         store.delete(&files, &rows).await.unwrap();
     }
-    assert!(FILES > 0);
 }
 
 #[tokio::test]

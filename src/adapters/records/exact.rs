@@ -4,6 +4,7 @@
 //! found as the text it is, and a number becomes the narrowest value that says the same: `Int`, `Float` if the text
 //! survives it, else `Decimal`. Must never enter: where rows stand in an answer.
 
+use super::documents;
 use crate::model::{Decimal, Record, Value};
 use serde::{
     Deserialize, Deserializer,
@@ -54,10 +55,7 @@ pub(super) fn value(text: &str) -> Result<Value, String> {
             Some(plain) if !plain.contains('\\') => Ok(Value::Text(plain.to_owned())),
             _ => serde_json::from_str(text).map(Value::Text).map_err(|error| format!("no text: {error}")),
         },
-        Some(b'{' | b'[') => match rounded(text) {
-            Some(number) => Err(format!("a document with the number {number}, which no JSON value keeps exactly")),
-            None => serde_json::from_str(text).map(Value::Json).map_err(|error| format!("no document: {error}")),
-        },
+        Some(b'{' | b'[') => documents::parse(text).map(Value::Json).map_err(|why| format!("a document, but {why}")),
         _ => number(text).ok_or_else(|| "a number with more digits than any store keeps".to_owned()),
     }
 }
@@ -88,38 +86,13 @@ fn float(text: &str) -> Option<f64> {
         return None;
     }
     let float: f64 = text.parse().ok()?;
+    // Whoever writes a binary number writes its shortest text, as a rule in just this form.
     let survives = (digits <= SAFE_DIGITS && !exponent)
-        || float.is_finite()
-            && Decimal::parse(text).is_some_and(|said| Decimal::parse(&format!("{float:?}")) == Some(said));
+        || float.is_finite() && {
+            let shortest = format!("{float:?}");
+            shortest == text || Decimal::parse(text).is_some_and(|said| Decimal::parse(&shortest) == Some(said))
+        };
     survives.then_some(float)
-}
-
-/// The first number of a document that its JSON value would not keep exactly.
-fn rounded(text: &str) -> Option<&str> {
-    let bytes = text.as_bytes();
-    let mut at = 0;
-    while at < bytes.len() {
-        match bytes[at] {
-            b'"' => {
-                at += 1;
-                while at < bytes.len() && bytes[at] != b'"' {
-                    at += if bytes[at] == b'\\' { 2 } else { 1 };
-                }
-                at += 1;
-            }
-            b'-' | b'0'..=b'9' => {
-                let length = bytes[at..].iter().take_while(|byte| b"+-.0123456789eE".contains(byte)).count();
-                let number = &text[at..at + length];
-                let kept = number.parse::<i64>().is_ok() || number.parse::<u64>().is_ok() || float(number).is_some();
-                if !kept {
-                    return Some(number);
-                }
-                at += length;
-            }
-            _ => at += 1,
-        }
-    }
-    None
 }
 
 /// Writes a record as a JSON object.

@@ -1,22 +1,21 @@
 //! The legacy table in `PostgreSQL` that is told which files have moved.
 //!
-//! `table` looks at the table and makes the statements, `faults` says what an error means. One connection, kept between
+//! `table` looks at the table and makes the statements; what all that speaks with `PostgreSQL` shares is beside this room.
+//! One connection, kept between
 //! calls and thrown away with any call that did not end well: what a dropped call left open dies with it. Settings go
 //! into each transaction, not into the session, so that it works through a pooler as well. Must never enter: which file
 //! belongs to which row, retries.
 
-mod faults;
 mod table;
 
 use crate::{
+    adapters::postgres::{self, fault},
     error::{Fault, FaultKind, Result},
     model::RunId,
     plan::WriteBackPlan,
     ports::{ClearedPage, MigratedFile, WriteBack},
 };
 use async_trait::async_trait;
-use faults::fault;
-use secrecy::ExposeSecret as _;
 use sqlx::{
     AssertSqlSafe, ConnectOptions as _, PgConnection, Row as _,
     postgres::{PgConnectOptions, PgRow},
@@ -27,8 +26,6 @@ use tokio::sync::{Mutex, MutexGuard};
 
 /// A row that a user holds is not waited for longer than this; nor than half of the timeout.
 const LONGEST_LOCK: Duration = Duration::from_secs(3);
-/// What the server's list of sessions calls us.
-const APPLICATION: &str = "cutover";
 
 /// A table in `PostgreSQL`.
 pub struct PostgresWriteBack {
@@ -43,16 +40,7 @@ impl PostgresWriteBack {
     /// # Errors
     /// `Plan` if the address cannot be used.
     pub fn new(plan: &WriteBackPlan) -> Result<Self> {
-        // Why it cannot be read would repeat a part of it.
-        let options: PgConnectOptions = plan.url.expose_secret().parse().map_err(|_secret: sqlx::Error| {
-            Fault::new(FaultKind::Plan, format!("read the address of the database of {}", plan.table))
-        })?;
-        let options = options
-            .application_name(APPLICATION)
-            // A pooler refuses what it does not know, and prepared statements do not survive in one.
-            .extra_float_digits(None)
-            .statement_cache_capacity(0)
-            .disable_statement_logging();
+        let options = postgres::options(&format!("read the address of the database of {}", plan.table), &plan.url)?;
         Ok(Self { options, plan: plan.clone(), kept: Mutex::default() })
     }
 

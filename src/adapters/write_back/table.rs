@@ -1,7 +1,7 @@
 //! What the table looks like, as the database itself says, and the statements that fit it.
 
-use super::faults::fault;
 use crate::{
+    adapters::postgres::{fault, quoted},
     error::{Fault, FaultKind, Result},
     plan::TableName,
 };
@@ -294,9 +294,4 @@ fn column(row: &PgRow) -> Result<Column, sqlx::Error> {
         may_write: row.try_get(8)?,
         unique: row.try_get(9)?,
     })
-}
-
-/// An identifier as SQL takes it whatever it holds.
-fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }

@@ -14,7 +14,7 @@ pub use buckets::{BucketEnd, BucketPlan, PartsPlan};
 pub use lanes::{BlobPlan, DatasetPlan, FieldsPlan, FileSetPlan, LookupPlan, OnConflict, SetPlan};
 pub use probes::{FlowStep, ProbeKind, ProbePlan, ProbeUse};
 pub use rules::{Op, RuleAction, RulePlan};
-pub use stores::{Auth, StorePlan};
+pub use stores::{Auth, DatabaseAddress, StorePlan};
 pub use switches::{DnsRecord, ObservePlan, PowerDnsPlan, RequestPlan, SwitchPlan};
 pub use web::{
     Compression, DeleteShape, HttpPlan, KEYS, LocalStoragePlan, NextAs, Outcomes, Pagination, Parameters, Preset,

@@ -490,6 +490,44 @@ p.toml:27:82: found the unknown key `uri` in `dataset.blob.write_back`; write `u
         r#"key = "{{ id }}", write_back = { url = "${LEGACY_DATABASE_URL}", table = "t" } }"#,
         "p.toml:27:88: found the variable `LEGACY_DATABASE_URL`, which is not set; write its value into the environment before you start (`export LEGACY_DATABASE_URL=…`)",
     ),
+    (
+        r#"kind = "sqlite"
+path = "new.db""#,
+        r#"kind = "postgrs"
+url = "postgres://u:pw@h/d""#,
+        "p.toml:10:8: found `postgrs` for `stores.new.kind`; write `postgres`",
+    ),
+    (
+        r#"kind = "sqlite"
+path = "new.db""#,
+        r#"kind = "postgres"
+url = "postgres://u:very-secret@h/d?sslmod=require"
+schema = ""
+timeout = "2h""#,
+        r#"p.toml:11:7: found something else for `stores.new.url`; write an address of PostgreSQL, as "postgres://user:password@host:5432/database?sslmode=require"
+p.toml:12:10: found ``, which is not a schema's name; write 1 to 63 characters
+p.toml:13:11: found `2h`, which is not such a time; write a time from 10ms to 1h, as "500ms", "30s" or "5m""#,
+    ),
+    (
+        r#"kind = "sqlite"
+path = "new.db""#,
+        r#"kind = "mysql"
+url = "postgres://u:very-secret@h/d"
+shema = "app""#,
+        r#"p.toml:11:7: found something else for `stores.new.url`; write an address of MySQL or MariaDB, as "mysql://user:password@host:3306/database?ssl-mode=REQUIRED"
+p.toml:12:1: found the unknown key `shema` in `stores.new`; write one of `kind`, `timeout`, `url`"#,
+    ),
+    (
+        r#"kind = "sqlite"
+path = "new.db""#,
+        r#"kind = "d1"
+account = "Acc"
+token = "${DJANGO_API_TOKEN}"
+databse = "id""#,
+        r#"p.toml:9:1: found `stores.new` without `database`; write `database = "${D1_DATABASE_ID}"`
+p.toml:11:11: found `Acc`, which is not an id; write the id that Cloudflare shows: 1 to 64 of `a-z`, `0-9` and `-`
+p.toml:13:1: found the unknown key `databse` in `stores.new`; write `database`"#,
+    ),
     (r#"kind = "s3""#, r#"kind = "s4""#, r"p.toml:16:8: found `s4` for `buckets.r2.kind`; write `s3`"),
     (
         r#"bucket = "files""#,

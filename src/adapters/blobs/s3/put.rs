@@ -69,16 +69,13 @@ impl S3Bucket {
         let content = feed::whole(doing, body).await?;
         let found = Digest::of(&content);
         feed::agree(doing, found, put.sha256)?;
-        let answer = match &self.direct {
-            Some(direct) => {
-                let headers = self.headers(found, put);
-                direct.put(&self.client, (&self.bucket, key), content, headers).await
-            }
-            None => {
-                let request = self.put_request(&self.client, key, size, put).checksum_sha256(written(found));
-                // The signed checksum is of the same bytes; the SDK would hash them once more.
-                request.body(ByteStream::from(content)).customize().disable_payload_signing().send().await
-            }
+        let answer = if let Some(direct) = &self.direct {
+            let headers = self.headers(found, put);
+            direct.put(&self.client, (&self.bucket, key), content, headers).await
+        } else {
+            let request = self.put_request(&self.client, key, size, put).checksum_sha256(written(found));
+            // The signed checksum is of the same bytes; the SDK would hash them once more.
+            request.body(ByteStream::from(content)).customize().disable_payload_signing().send().await
         };
         let answer = answer.map_err(|error| fault(doing, error))?;
         self.stored(doing, key, size, found, &answer)

@@ -32,7 +32,8 @@ pub(super) fn fault(doing: &str, error: sqlx::Error) -> Fault {
         (Some(code::BUSY | code::LOCKED), _) | (None, sqlx::Error::PoolTimedOut) => FaultKind::Timeout,
         (Some(code::PERM | code::READONLY | code::CANTOPEN | code::AUTH), _) => FaultKind::Permission,
         (Some(code::FULL | code::IOERR | code::CORRUPT), _) | (None, sqlx::Error::Io(_)) => FaultKind::Disk,
-        (Some(_), _) => FaultKind::Refused,
+        // A text that is no UTF-8 cannot be carried.
+        (Some(_), _) | (None, sqlx::Error::Decode(_)) => FaultKind::Refused,
         (None, _) => FaultKind::Internal,
     };
     Fault::new(kind, doing).source(error)

@@ -1,32 +1,27 @@
-//! Records in a SQLite file.
+//! A SQLite file on this machine.
 //!
-//! Tables and columns are discovered, never assumed (`schema`); values travel by the column's declared type (`values`).
-//! Reads go page by page along the key, so a page costs the same at the end of a table as at its start. A write is one
-//! immediate transaction on the only writing connection; each record is first updated and, where nothing was there,
-//! inserted. That tells `Created` from `Updated` truthfully, and a record with a part of the fields can be written over
-//! an existing row whose other columns must not be null, which `INSERT … ON CONFLICT` refuses. SQLite takes back a
-//! failed statement by itself, so a rejected record leaves no trace in the transaction that carries the others.
-//!
-//! A file that is not there is a fault: this adapter never makes one. Reading connections cannot write.
+//! A write is one immediate transaction on the only writing connection; statements that were refused are taken back to
+//! the savepoint before them, so that they leave no trace in the transaction that carries the others. A file that is not
+//! there is a fault: this adapter never makes one. Reading connections cannot write.
 
 mod faults;
-mod schema;
-mod values;
 
+use super::lite::{
+    LiteStore,
+    engine::{Answered, Cell, Cells, Engine, Limits, Ran, Statement, Writing},
+};
 use crate::{
     error::{Fault, FaultKind, Result},
-    model::{Field, Key, Record, Timestamp, Value},
-    ports::{Cursor, Page, RecordStore, SetInfo, SetRef, WriteOutcome},
+    model::Timestamp,
 };
 use async_trait::async_trait;
 use faults::{fault, rejection};
-use schema::{Column, Table, quoted};
+use futures::TryStreamExt as _;
 use sqlx::{
-    AssertSqlSafe, Row as _, SqliteConnection, SqlitePool,
+    AssertSqlSafe, Decode, Row as _, Sqlite, SqliteConnection, SqlitePool, Transaction, TypeInfo as _, ValueRef as _,
     query::Query,
     sqlite::{
-        Sqlite, SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow,
-        SqliteSynchronous,
+        SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
     },
 };
 use std::{
@@ -40,25 +35,9 @@ const BUSY: Duration = Duration::from_secs(10);
 const LONGEST: Duration = Duration::from_mins(1);
 /// Connections that read.
 const READERS: u32 = 4;
-/// Keys in one statement.
-const KEYS_AT_ONCE: usize = 500;
 
-/// A SQLite file.
-#[derive(Debug)]
-pub struct SqliteStore {
-    name: String,
-    path: PathBuf,
-    readers: SqlitePool,
-    writer: SqlitePool,
-}
-
-/// A statement with its values.
-type Prepared = Query<'static, Sqlite, SqliteArguments>;
-
-fn prepared(sql: String) -> Prepared {
-    // Every identifier in these statements went through `quoted`, every value is bound.
-    sqlx::query(AssertSqlSafe(sql))
-}
+/// Records in a SQLite file.
+pub type SqliteStore = LiteStore<SqliteFile>;
 
 impl SqliteStore {
     /// The store of this name in the plan. Opens nothing yet.
@@ -72,247 +51,151 @@ impl SqliteStore {
         let writer = pool()
             .max_connections(1)
             .connect_lazy_with(options.journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full));
-        Self { name: name.to_owned(), path: path.to_owned(), readers, writer }
-    }
-
-    /// Does this within the longest time, if the file is there.
-    async fn timely<T>(&self, doing: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
-        if !self.path.is_file() {
-            let detail = format!("there is no file {}", self.path.display());
-            return Err(Fault::new(FaultKind::NotFound, doing).detail(detail));
-        }
-        tokio::time::timeout(LONGEST, work).await.unwrap_or_else(|_| {
-            Err(Fault::new(FaultKind::Timeout, doing).detail(format!("not done within {LONGEST:?}")))
-        })
-    }
-
-    async fn table(&self, doing: &str, name: &str) -> Result<Table> {
-        let mut connection = self.readers.acquire().await.map_err(|error| fault(doing, error))?;
-        Table::discover(doing, &mut connection, name).await
-    }
-
-    /// A page along the key, of the rows for which `only` holds (an expression over `?1`, if there is one).
-    async fn page(
-        &self,
-        doing: &str,
-        set: &SetRef,
-        only: Option<(&str, String)>,
-        from: &Cursor,
-        limit: u32,
-    ) -> Result<Page> {
-        let as_of = Timestamp::now();
-        let table = self.table(doing, &set.name).await?;
-        let key = table.key(doing, &set.key)?;
-        let limit = limit.max(1);
-        let mut wheres = Vec::new();
-        let mut bound: Vec<Value> = Vec::new();
-        if let Some((expression, value)) = only {
-            bound.push(Value::Text(value));
-            wheres.push(format!("({expression})"));
-        }
-        if let Some(text) = &from.0 {
-            let json = serde_json::from_str(text).map_err(|error| {
-                Fault::new(FaultKind::Internal, doing)
-                    .detail(format!("the cursor `{text}` is unreadable"))
-                    .source(error)
-            })?;
-            bound.push(Value::from_json(json));
-            wheres.push(format!("{} > ?{}", quoted(&key.name), bound.len()));
-        }
-        let filter = if wheres.is_empty() { String::new() } else { format!(" WHERE {}", wheres.join(" AND ")) };
-        // One row more than asked for tells whether this is the end.
-        let sql = format!(
-            "SELECT {} FROM {}{filter} ORDER BY {} LIMIT {}",
-            table.column_list(),
-            quoted(&table.name),
-            quoted(&key.name),
-            u64::from(limit) + 1
-        );
-        let query = bound.iter().fold(prepared(sql), |query, value| values::bind_plain(query, value));
-        let rows = query.fetch_all(&self.readers).await.map_err(|error| fault(doing, error))?;
-        let mut records = rows.iter().map(|row| record(doing, &table, row)).collect::<Result<Vec<_>>>()?;
-        if records.iter().any(|record| record.key(&key.name).is_none()) {
-            let detail = format!("a row of {} has no {}: such a row cannot be moved", table.name, key.name);
-            return Err(Fault::new(FaultKind::Refused, doing).detail(detail));
-        }
-        let more = records.len() > usize::try_from(limit).unwrap_or(usize::MAX);
-        records.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-        let next = records
-            .last()
-            .filter(|_| more)
-            .and_then(|last| last.get(&key.name))
-            .map(|last| Cursor(Some(last.to_json().to_string())));
-        let total = if from.0.is_none() && filter.is_empty() { Some(self.count(doing, &table).await?) } else { None };
-        Ok(Page { records, next, total, as_of: Some(as_of), gone: Vec::new() })
-    }
-
-    async fn count(&self, doing: &str, table: &Table) -> Result<u64> {
-        let sql = format!("SELECT count(*) FROM {}", quoted(&table.name));
-        let row = prepared(sql).fetch_one(&self.readers).await.map_err(|error| fault(doing, error))?;
-        let count: i64 = row.try_get(0).map_err(|error| fault(doing, error))?;
-        Ok(u64::try_from(count).unwrap_or_default())
+        Self::of(SqliteFile { name: name.to_owned(), path: path.to_owned(), readers, writer })
     }
 }
 
-/// A row as a record.
-fn record(doing: &str, table: &Table, row: &SqliteRow) -> Result<Record> {
-    table
-        .columns
-        .iter()
-        .enumerate()
-        .map(|(index, column)| Ok((column.name.clone(), values::read(doing, row, index, column)?)))
-        .collect::<Result<_>>()
-        .map(Record)
+/// A SQLite file.
+#[derive(Debug)]
+pub struct SqliteFile {
+    name: String,
+    path: PathBuf,
+    readers: SqlitePool,
+    writer: SqlitePool,
 }
 
-/// Writes one record: what became of it, or why nothing more can be written.
-async fn upsert(
-    doing: &str,
-    connection: &mut SqliteConnection,
-    table: &Table,
-    key: &Column,
-    record: &Record,
-) -> Result<WriteOutcome> {
-    let Some(value) = record.get(&key.name).filter(|value| **value != Value::Null) else {
-        return Ok(WriteOutcome::Rejected(format!("it has no {}", key.name)));
-    };
-    let fields: Vec<(&Column, &Value)> =
-        table.columns.iter().filter_map(|column| Some((column, record.get(&column.name)?))).collect();
-    let numbered = |template: fn(&str, usize) -> String| {
-        fields.iter().zip(1..).map(|((column, _), n)| template(&quoted(&column.name), n)).collect::<Vec<_>>().join(", ")
-    };
-    let bound = |sql: String| {
-        fields.iter().fold(prepared(sql), |query, (column, value)| values::bind(query, value, column.kind))
-    };
-    let update = format!(
-        "UPDATE {} SET {} WHERE {} = ?{}",
-        quoted(&table.name),
-        numbered(|name, n| format!("{name} = ?{n}")),
-        quoted(&key.name),
-        fields.len() + 1
-    );
-    let updated = values::bind(bound(update), value, key.kind).execute(&mut *connection).await;
-    match updated {
-        Ok(done) if done.rows_affected() > 0 => return Ok(WriteOutcome::Updated),
-        Ok(_) => {}
-        Err(error) => return rejection(doing, error).map(WriteOutcome::Rejected),
-    }
-    let insert = format!(
-        "INSERT INTO {} ({}) VALUES ({})",
-        quoted(&table.name),
-        numbered(|name, _| name.to_owned()),
-        numbered(|_, n| format!("?{n}"))
-    );
-    match bound(insert).execute(connection).await {
-        Ok(_) => Ok(WriteOutcome::Created),
-        Err(error) => rejection(doing, error).map(WriteOutcome::Rejected),
+impl SqliteFile {
+    fn there(&self, doing: &str) -> Result<()> {
+        if self.path.is_file() {
+            return Ok(());
+        }
+        let detail = format!("there is no file {}", self.path.display());
+        Err(Fault::new(FaultKind::NotFound, doing).detail(detail))
     }
 }
 
 #[async_trait]
-impl RecordStore for SqliteStore {
-    async fn describe(&self, set: &SetRef) -> Result<SetInfo> {
-        let doing = format!("look at {} in {}", set.name, self.name);
-        self.timely(&doing, async {
-            let table = self.table(&doing, &set.name).await?;
-            table.key(&doing, &set.key)?;
-            let writable =
-                !table.view && std::fs::metadata(&self.path).is_ok_and(|file| !file.permissions().readonly());
-            let fields = table.columns.iter().map(|column| Field::named(&column.name)).collect();
-            Ok(SetInfo { count: Some(self.count(&doing, &table).await?), fields, writable })
-        })
-        .await
+impl Engine for SqliteFile {
+    fn name(&self) -> &str {
+        &self.name
     }
 
-    async fn read(&self, set: &SetRef, from: &Cursor, limit: u32) -> Result<Page> {
-        let doing = format!("read {} from {}", set.name, self.name);
-        self.timely(&doing, self.page(&doing, set, None, from, limit)).await
+    fn limits(&self) -> Limits {
+        Limits { cells: 16_000, bytes: 4 << 20, attempt: 64 << 20 }
     }
 
-    /// Times are compared in whole seconds and in UTC, as SQLite's `datetime` reads them (RFC 3339 with any offset, with
-    /// or without a fraction; numbers count as Unix seconds): what changed in the second of `since` is in, and so is a
-    /// row whose time is missing or unreadable, since nobody can say that it did not change.
-    async fn changes(&self, set: &SetRef, since: Timestamp, from: &Cursor, limit: u32) -> Result<Page> {
-        let doing = format!("read changes since {since} of {} from {}", set.name, self.name);
-        let Some(updated) = &set.updated else {
-            return Err(Fault::new(FaultKind::Plan, doing).detail("the dataset names no `updated` field"));
-        };
-        self.timely(&doing, async {
-            let column = self.table(&doing, &set.name).await?.column(&doing, updated)?.name.clone();
-            let time = format!("datetime({}, 'auto')", quoted(&column));
-            let only = format!("{time} IS NULL OR {time} >= datetime(?1)");
-            let bound = since.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-            self.page(&doing, set, Some((&only, bound)), from, limit).await
-        })
-        .await
+    fn is_writable(&self) -> bool {
+        std::fs::metadata(&self.path).is_ok_and(|file| !file.permissions().readonly())
     }
 
-    async fn fetch(&self, set: &SetRef, keys: &[Key]) -> Result<Vec<Record>> {
-        let doing = format!("fetch {} records of {} from {}", keys.len(), set.name, self.name);
-        self.timely(&doing, async {
-            let table = self.table(&doing, &set.name).await?;
-            let key = table.key(&doing, &set.key)?;
-            let mut found = Vec::with_capacity(keys.len());
-            for keys in keys.chunks(KEYS_AT_ONCE) {
-                let sql = format!(
-                    "SELECT {} FROM {} WHERE {} IN ({})",
-                    table.column_list(),
-                    quoted(&table.name),
-                    quoted(&key.name),
-                    places(keys.len())
-                );
-                let query = keys.iter().fold(prepared(sql), |query, wanted| values::bind_key(query, wanted, key.kind));
-                let rows = query.fetch_all(&self.readers).await.map_err(|error| fault(&doing, error))?;
-                for row in &rows {
-                    found.push(record(&doing, &table, row)?);
+    fn page(&self, limit: u32) -> u32 {
+        limit
+    }
+
+    async fn read(&self, doing: &str, statement: Statement, most: Option<usize>) -> Result<Answered> {
+        self.there(doing)?;
+        let as_of = Some(Timestamp::now());
+        timely(doing, async {
+            let mut coming = prepared(statement).fetch(&self.readers);
+            let (mut rows, mut bytes) = (Vec::new(), 0);
+            while let Some(row) = coming.try_next().await.map_err(|error| fault(doing, error))? {
+                if most.is_some_and(|most| bytes > most) {
+                    return Ok(Answered { rows, whole: false, as_of });
                 }
+                let cells = cells(&row).map_err(|error| fault(doing, error))?;
+                bytes += cells.iter().map(Cell::weight).sum::<usize>();
+                rows.push(cells);
             }
-            Ok(found)
+            Ok(Answered { rows, whole: true, as_of })
         })
         .await
     }
 
-    async fn write(&self, set: &SetRef, records: &[Record]) -> Result<Vec<WriteOutcome>> {
-        let doing = format!("write {} records to {} in {}", records.len(), set.name, self.name);
-        self.timely(&doing, async {
-            let table = self.table(&doing, &set.name).await?;
-            let key = table.key(&doing, &set.key)?;
-            table.takes(&doing, records)?;
-            let mut transaction =
-                self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(|error| fault(&doing, error))?;
-            let mut outcomes = Vec::with_capacity(records.len());
-            for record in records {
-                outcomes.push(upsert(&doing, &mut transaction, &table, key, record).await?);
-            }
-            transaction.commit().await.map_err(|error| fault(&doing, error))?;
-            Ok(outcomes)
-        })
-        .await
-    }
-
-    async fn delete(&self, set: &SetRef, keys: &[Key]) -> Result<()> {
-        let doing = format!("delete {} records of {} in {}", keys.len(), set.name, self.name);
-        self.timely(&doing, async {
-            let table = self.table(&doing, &set.name).await?;
-            let key = table.key(&doing, &set.key)?;
-            let mut transaction =
-                self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(|error| fault(&doing, error))?;
-            for keys in keys.chunks(KEYS_AT_ONCE) {
-                let sql = format!(
-                    "DELETE FROM {} WHERE {} IN ({})",
-                    quoted(&table.name),
-                    quoted(&key.name),
-                    places(keys.len())
-                );
-                let query = keys.iter().fold(prepared(sql), |query, gone| values::bind_key(query, gone, key.kind));
-                query.execute(&mut *transaction).await.map_err(|error| fault(&doing, error))?;
-            }
-            transaction.commit().await.map_err(|error| fault(&doing, error))
-        })
-        .await
+    async fn write(&self, doing: &str) -> Result<Box<dyn Writing + '_>> {
+        self.there(doing)?;
+        let begun = timely(doing, async {
+            self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(|error| fault(doing, error))
+        });
+        Ok(Box::new(InFile(begun.await?)))
     }
 }
 
-fn places(count: usize) -> String {
-    (1..=count).map(|n| format!("?{n}")).collect::<Vec<_>>().join(", ")
+/// Does this within the longest time.
+async fn timely<T>(doing: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
+    let late = || Fault::new(FaultKind::Timeout, doing).detail(format!("not done within {LONGEST:?}"));
+    tokio::time::timeout(LONGEST, work).await.unwrap_or_else(|_| Err(late()))
+}
+
+/// A transaction of the writing connection.
+struct InFile<'f>(Transaction<'f, Sqlite>);
+
+#[async_trait]
+impl Writing for InFile<'_> {
+    async fn run(&mut self, doing: &str, statements: Vec<Statement>) -> Result<Ran> {
+        timely(doing, async {
+            let connection = &mut *self.0;
+            act(connection, "SAVEPOINT attempt").await.map_err(|error| fault(doing, error))?;
+            let done = all(connection, statements).await;
+            let after = if done.is_ok() { "RELEASE attempt" } else { "ROLLBACK TO attempt" };
+            let back = act(connection, after).await;
+            match done {
+                // A fault ends the write, and with it the transaction.
+                Err(error) => rejection(doing, error).map(Ran::Refused),
+                Ok(rows) => back.map(|()| Ran::Done(rows)).map_err(|error| fault(doing, error)),
+            }
+        })
+        .await
+    }
+
+    async fn end(self: Box<Self>, doing: &str) -> Result<()> {
+        timely(doing, async { self.0.commit().await.map_err(|error| fault(doing, error)) }).await
+    }
+}
+
+async fn act(connection: &mut SqliteConnection, sql: &'static str) -> Result<(), sqlx::Error> {
+    sqlx::query(sql).execute(connection).await.map(drop)
+}
+
+async fn all(connection: &mut SqliteConnection, statements: Vec<Statement>) -> Result<Vec<Vec<Cells>>, sqlx::Error> {
+    let mut answers = Vec::with_capacity(statements.len());
+    for statement in statements {
+        let rows = prepared(statement).fetch_all(&mut *connection).await?;
+        answers.push(rows.iter().map(cells).collect::<Result<_, _>>()?);
+    }
+    Ok(answers)
+}
+
+/// The statement with its values bound.
+fn prepared(statement: Statement) -> Query<'static, Sqlite, SqliteArguments> {
+    let text = statement.texts.join("?");
+    let text =
+        if statement.columns.is_empty() { text } else { format!("SELECT {}{text}", statement.columns.join(", ")) };
+    statement.cells.into_iter().fold(sqlx::query(AssertSqlSafe(text)), |query, cell| match cell {
+        Cell::Null => query.bind(None::<String>),
+        Cell::Int(number) => query.bind(number),
+        Cell::Real(number) => query.bind(number),
+        Cell::Text(text) => query.bind(text),
+        Cell::Blob(bytes) => query.bind(bytes),
+    })
+}
+
+/// A row as it is kept: for a value that is there SQLite says how it is kept, not how its column was declared.
+fn cells(row: &SqliteRow) -> Result<Cells, sqlx::Error> {
+    let cell = |at: usize| {
+        let raw = row.try_get_raw(at)?;
+        if raw.is_null() {
+            return Ok(Cell::Null);
+        }
+        let kept = raw.type_info().name().to_owned();
+        let read = || {
+            Ok(match kept.as_str() {
+                "INTEGER" => Cell::Int(<i64 as Decode<Sqlite>>::decode(raw)?),
+                "REAL" => Cell::Real(<f64 as Decode<Sqlite>>::decode(raw)?),
+                "TEXT" => Cell::Text(<String as Decode<Sqlite>>::decode(raw)?),
+                _ => Cell::Blob(<Vec<u8> as Decode<Sqlite>>::decode(raw)?),
+            })
+        };
+        read().map_err(sqlx::Error::Decode)
+    };
+    (0..row.len()).map(cell).collect()
 }

@@ -3,11 +3,14 @@
 //! Only the server's own sentence and code are told: its details may hold a row's values, and what the driver says of an
 //! address may hold a part of it.
 
-use crate::error::{Fault, FaultKind};
+use crate::{
+    error::{Fault, FaultKind, Result},
+    model::text,
+};
 use std::error::Error as _;
 
 /// The error as a fault.
-pub(super) fn fault(doing: &str, error: sqlx::Error) -> Fault {
+pub(in crate::adapters) fn fault(doing: &str, error: sqlx::Error) -> Fault {
     match error {
         sqlx::Error::Database(said) => {
             let code = said.code().unwrap_or_default().into_owned();
@@ -23,6 +26,20 @@ pub(super) fn fault(doing: &str, error: sqlx::Error) -> Fault {
         }
         other => Fault::new(FaultKind::Internal, doing).detail(other.to_string()),
     }
+}
+
+/// Why rows were refused on their own merits, so that others may go in; any other error ends the write.
+pub(in crate::adapters) fn rejection(doing: &str, error: sqlx::Error) -> Result<String> {
+    let said = error.as_database_error().and_then(|said| Some((said.code()?, said.message())));
+    match said {
+        Some((code, why)) if lies_in_the_row(&code) => Ok(text::clean(why, 300)),
+        _ => Err(fault(doing, error)),
+    }
+}
+
+/// A value that its type refuses, a constraint, a trigger or view that says no, a row too long for an index.
+fn lies_in_the_row(code: &str) -> bool {
+    matches!(code.get(..2), Some("22" | "23")) || matches!(code, "P0001" | "44000" | "54000" | "21000")
 }
 
 /// What an error code means (source: the appendix on error codes of `PostgreSQL`'s manual).

@@ -1,0 +1,407 @@
+//! Records in a `PostgreSQL` database.
+//!
+//! Everything is read by `COPY … TO STDOUT` in the text that the server writes under fixed settings (`session`), and
+//! written by `write`; `values` translates between that text and our values, `copy` is the form of the lines, `schema`
+//! asks the catalog. Pages go along the key, so a page costs the same at the end of a table as at its start. Must never
+//! enter: a text of the server that a value was not made of.
+
+mod copy;
+mod schema;
+mod sequences;
+mod session;
+mod values;
+mod write;
+
+use super::sql::{self, Column, Looks, Table, batch, span::Span};
+use crate::{
+    adapters::postgres::{fault, quoted},
+    error::{Fault, FaultKind, Result},
+    model::{Key, Kind, Record, Timestamp, Value},
+    ports::{Cursor, Page, RecordStore, SetInfo, SetRef, WriteOutcome},
+};
+use async_trait::async_trait;
+use futures::TryStreamExt as _;
+use secrecy::SecretString;
+use session::{Session, Sessions};
+use sqlx::{AssertSqlSafe, Row as _};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+use write::PostgresWriter;
+
+/// Pages of 8 KiB that are looked at to find even parts.
+const SAMPLE: i64 = 2000;
+
+/// A `PostgreSQL` database.
+pub struct PostgresStore {
+    name: String,
+    schema: Option<String>,
+    sessions: Sessions,
+    looks: Looks,
+    /// What is written is likely new: until a row was there already.
+    fresh: AtomicBool,
+}
+
+impl PostgresStore {
+    /// The store of this name in the plan, at this address; tables are looked for in `schema` first, if it is given.
+    /// Talks to nobody. Every call takes at most `timeout`.
+    ///
+    /// # Errors
+    /// `Plan` if the address cannot be used.
+    pub fn new(name: &str, url: &SecretString, schema: Option<&str>, timeout: Duration) -> Result<Self> {
+        let sessions = Sessions::new(&format!("read the address of the store {name}"), url, timeout)?;
+        Ok(Self {
+            name: name.to_owned(),
+            schema: schema.map(ToOwned::to_owned),
+            sessions,
+            looks: Looks::default(),
+            fresh: AtomicBool::new(true),
+        })
+    }
+
+    async fn table(&self, doing: &str, session: &mut Session<'_>, set: &SetRef) -> Result<Arc<Table>> {
+        if let Some(table) = self.looks.get(&set.name) {
+            return Ok(table);
+        }
+        self.look(doing, session, set).await
+    }
+
+    async fn look(&self, doing: &str, session: &mut Session<'_>, set: &SetRef) -> Result<Arc<Table>> {
+        let table = schema::discover(doing, session, self.schema.as_deref(), &set.name).await?;
+        Ok(self.looks.keep(&set.name, table))
+    }
+
+    /// Does this within the timeout; after a failure nothing is taken for known.
+    async fn call<T>(&self, doing: &str, set: &SetRef, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let done = self.sessions.kept.within(doing, work).await;
+        if done.is_err() {
+            self.looks.forget(&set.name);
+        }
+        done
+    }
+
+    async fn total(&self, doing: &str, set: &SetRef) -> Result<Option<u64>> {
+        let mut session = self.sessions.begin(doing, false).await?;
+        let table = self.table(doing, &mut session, set).await?;
+        session.end(doing).await?;
+        self.count(doing, &table).await
+    }
+
+    /// How many rows there are, if that can be said in a part of the time that the call has.
+    async fn count(&self, doing: &str, table: &Table) -> Result<Option<u64>> {
+        let count = async {
+            let mut session = self.sessions.begin(doing, false).await?;
+            let sql = format!("SELECT count(*) FROM {}", table.place);
+            let row = sqlx::query(AssertSqlSafe(sql)).fetch_one(&mut session.connection).await;
+            let count: i64 = row.and_then(|row| row.try_get(0)).map_err(|error| fault(doing, error))?;
+            session.end(doing).await?;
+            Ok(count.unsigned_abs())
+        };
+        self.sessions.kept.soon(count).await
+    }
+
+    /// A page along the key, of the rows for which `only` holds.
+    async fn page(&self, doing: &str, set: &SetRef, only: Only<'_>, from: &Cursor, limit: u32) -> Result<Page> {
+        let total = match only {
+            Only::All if *from == Cursor::START => self.total(doing, set).await?,
+            _ => None,
+        };
+        let mut session = self.sessions.begin(doing, false).await?;
+        let table = self.table(doing, &mut session, set).await?;
+        let key = table.key(doing, &set.key)?;
+        let span = Span::parse(doing, from)?;
+        if span.after.is_none() && key.field.nullable {
+            keyless(doing, &mut session, &table, key).await?;
+        }
+        let name = quoted(&key.field.name);
+        let bound = |sign: &str, text: &String| format!("{name} {sign} {}", literal(key, text));
+        let mut wheres: Vec<String> = Vec::new();
+        wheres.extend(span.after.as_ref().map(|text| bound(">", text)));
+        wheres.extend(span.upto.as_ref().map(|text| bound("<=", text)));
+        if let Only::Since(updated, since) = only {
+            wheres.push(changed(doing, table.column(doing, updated)?, since)?);
+        }
+        let filter = if wheres.is_empty() { String::new() } else { format!(" WHERE {}", wheres.join(" AND ")) };
+        let limit = usize::try_from(limit.max(1)).unwrap_or(usize::MAX);
+        // One row more than asked for tells whether this is the end.
+        let sql = format!("{}{filter} ORDER BY {name} LIMIT {}", select(&table), limit.saturating_add(1));
+        let mut rows = rows(doing, &mut session, &table, &sql, sql::PAGE_BYTES).await?;
+        let as_of = session.clock;
+        if rows.whole {
+            session.end(doing).await?;
+        }
+        let more = rows.records.len() > limit || !rows.whole;
+        rows.records.truncate(limit);
+        let last = rows.records.last().filter(|_| more).and_then(|last| last.key(&key.field.name));
+        Ok(Page {
+            next: last.map(|last| span.behind(last.0).cursor()),
+            records: rows.records,
+            total,
+            as_of,
+            gone: Vec::new(),
+        })
+    }
+}
+
+/// Which rows a page has.
+#[derive(Clone, Copy)]
+enum Only<'a> {
+    All,
+    /// Those whose time in this column is not before this one.
+    Since(&'a str, Timestamp),
+}
+
+/// Rows that came.
+struct Rows {
+    records: Vec<Record>,
+    /// There were no more; otherwise the connection is in the middle of them.
+    whole: bool,
+}
+
+async fn rows(doing: &str, session: &mut Session<'_>, table: &Table, sql: &str, most: usize) -> Result<Rows> {
+    let wrong = |error| fault(doing, error);
+    let statement = format!("COPY ({sql}) TO STDOUT");
+    let mut coming = session.connection.copy_out_raw(&statement).await.map_err(wrong)?;
+    let (mut records, mut bytes, mut line) = (Vec::new(), 0, Vec::new());
+    while let Some(piece) = coming.try_next().await.map_err(wrong)? {
+        bytes += piece.len();
+        // The server sends a line in a message of its own, but does not promise to.
+        let mut rest = &piece[..];
+        while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+            if line.is_empty() {
+                records.push(record(doing, table, &rest[..end])?);
+            } else {
+                line.extend_from_slice(&rest[..end]);
+                records.push(record(doing, table, &line)?);
+                line.clear();
+            }
+            rest = &rest[end + 1..];
+        }
+        line.extend_from_slice(rest);
+        if bytes > most && !records.is_empty() && line.is_empty() {
+            return Ok(Rows { records, whole: false });
+        }
+    }
+    Ok(Rows { records, whole: true })
+}
+
+fn record(doing: &str, table: &Table, line: &[u8]) -> Result<Record> {
+    let garbage = |what: String| Fault::new(FaultKind::Garbage, doing).detail(what);
+    let mut columns = table.columns.iter();
+    let mut fields = std::collections::BTreeMap::new();
+    for text in copy::columns(line) {
+        let Some(column) = columns.next() else { return Err(garbage("a line has too many columns".into())) };
+        let name = &column.field.name;
+        let value = match text {
+            None => Value::Null,
+            Some(text) => {
+                let text = match text {
+                    std::borrow::Cow::Borrowed(bytes) => std::str::from_utf8(bytes).map(Into::into).ok(),
+                    std::borrow::Cow::Owned(bytes) => String::from_utf8(bytes).map(Into::into).ok(),
+                };
+                let text = text.ok_or_else(|| garbage(format!("column {name} holds no UTF-8")))?;
+                values::read(&column.field.kind, text)
+                    .map_err(|why| sql::refused(doing, format!("column {name} of {}: {why}", table.name)))?
+            }
+        };
+        fields.insert(name.clone(), value);
+    }
+    if columns.next().is_some() {
+        return Err(garbage("a line has too few columns".into()));
+    }
+    Ok(Record(fields))
+}
+
+/// Reads all columns, each as it is kept.
+fn select(table: &Table) -> String {
+    let column = |column: &Column| {
+        let name = quoted(&column.field.name);
+        // Blanks that only fill a text up to its length are not kept, but told.
+        if column.sql == "bpchar" { format!("{name}::text") } else { name }
+    };
+    format!("SELECT {} FROM {}", table.columns.iter().map(column).collect::<Vec<_>>().join(", "), table.place)
+}
+
+/// Says that a row has no key, if there is one: such a row stands behind every page.
+async fn keyless(doing: &str, session: &mut Session<'_>, table: &Table, key: &Column) -> Result<()> {
+    let sql = format!("SELECT EXISTS (SELECT FROM {} WHERE {} IS NULL)", table.place, quoted(&key.field.name));
+    let row = sqlx::query(AssertSqlSafe(sql)).fetch_one(&mut session.connection).await;
+    let found: bool = row.and_then(|row| row.try_get(0)).map_err(|error| fault(doing, error))?;
+    if found { Err(sql::without_key(doing, table, &key.field.name)) } else { Ok(()) }
+}
+
+/// A text as a value of this column. Every text stands in quotes, and backslashes mean nothing there.
+fn literal(column: &Column, text: &str) -> String {
+    let text = match column.field.kind {
+        Kind::Date | Kind::Timestamp { .. } => sql::times::to_postgres(text),
+        _ => text.to_owned(),
+    };
+    format!("'{}'::{}", text.replace('\'', "''"), column.sql)
+}
+
+/// Several values of this column, as an array.
+fn literals(column: &Column, values: &[Value]) -> String {
+    let texts: Vec<_> = values.iter().map(|value| serde_json::Value::from(value.to_text())).collect();
+    let list = Value::Json(texts.into());
+    let text = values::write(&Kind::List(Box::new(column.field.kind.clone())), &list).unwrap_or_default();
+    format!("'{}'::{}[]", text.replace('\'', "''"), column.sql)
+}
+
+/// Holds for a row that changed at or after this moment, and for one that does not say when.
+fn changed(doing: &str, column: &Column, since: Timestamp) -> Result<String> {
+    let name = quoted(&column.field.name);
+    // A column that keeps coarser times may have rounded a later one down to before `since`.
+    let second = since.strftime("%Y-%m-%dT%H:%M:%S");
+    let moment = match column.field.kind {
+        Kind::Timestamp { zone: true, fraction: 6 } => format!("'{since}'::timestamptz"),
+        Kind::Timestamp { zone: true, .. } | Kind::Text { .. } => format!("'{second}Z'::timestamptz"),
+        // Without a zone it is taken for UTC, as everything here.
+        Kind::Timestamp { fraction: 6, .. } => format!("'{}'::timestamp", since.strftime("%Y-%m-%dT%H:%M:%S%.f")),
+        Kind::Timestamp { .. } => format!("'{second}'::timestamp"),
+        Kind::Date => format!("'{}'::date", since.strftime("%Y-%m-%d")),
+        Kind::Int { .. } | Kind::Float { .. } | Kind::Decimal { .. } => since.as_second().to_string(),
+        _ => return Err(sql::refused(doing, format!("{name} holds no time"))),
+    };
+    let cast = if matches!(column.field.kind, Kind::Text { .. }) { "::timestamptz" } else { "" };
+    Ok(format!("({name}{cast} >= {moment} OR {name} IS NULL)"))
+}
+
+#[async_trait]
+impl RecordStore for PostgresStore {
+    async fn describe(&self, set: &SetRef) -> Result<SetInfo> {
+        let doing = format!("look at {} in {}", set.name, self.name);
+        self.call(&doing, set, async {
+            let mut session = self.sessions.begin(&doing, false).await?;
+            let table = self.look(&doing, &mut session, set).await?;
+            table.key(&doing, &set.key)?;
+            session.end(&doing).await?;
+            let count = Box::pin(self.count(&doing, &table)).await?;
+            Ok(SetInfo { count, fields: table.fields(), writable: table.writable })
+        })
+        .await
+    }
+
+    async fn read(&self, set: &SetRef, from: &Cursor, limit: u32) -> Result<Page> {
+        let doing = format!("read {} from {}", set.name, self.name);
+        self.call(&doing, set, Box::pin(self.page(&doing, set, Only::All, from, limit))).await
+    }
+
+    /// The parts end at even places in a sample of the table's pages.
+    async fn split(&self, set: &SetRef, parts: u32) -> Result<Vec<Cursor>> {
+        let doing = format!("part {} in {}", set.name, self.name);
+        self.call(&doing, set, async {
+            let mut session = self.sessions.begin(&doing, false).await?;
+            let table = self.table(&doing, &mut session, set).await?;
+            let key = table.key(&doing, &set.key)?;
+            let ends = if table.view || parts < 2 {
+                Vec::new()
+            } else {
+                ends(&doing, &mut session, &table, key, parts).await?
+            };
+            session.end(&doing).await?;
+            Ok(Span::parts(ends))
+        })
+        .await
+    }
+
+    async fn changes(&self, set: &SetRef, since: Timestamp, from: &Cursor, limit: u32) -> Result<Page> {
+        let doing = format!("read changes since {since} of {} from {}", set.name, self.name);
+        let updated = sql::updated(&doing, set.updated.as_ref())?;
+        self.call(&doing, set, Box::pin(self.page(&doing, set, Only::Since(updated, since), from, limit))).await
+    }
+
+    async fn fetch(&self, set: &SetRef, keys: &[Key]) -> Result<Vec<Record>> {
+        let doing = format!("fetch {} records of {} from {}", keys.len(), set.name, self.name);
+        self.call(&doing, set, async {
+            let mut session = self.sessions.begin(&doing, false).await?;
+            let table = self.table(&doing, &mut session, set).await?;
+            let key = table.key(&doing, &set.key)?;
+            let wanted = literals(key, &sql::possible(key, keys));
+            let sql = format!("{} WHERE {} = ANY({wanted})", select(&table), quoted(&key.field.name));
+            let rows = rows(&doing, &mut session, &table, &sql, usize::MAX).await?;
+            session.end(&doing).await?;
+            Ok(rows.records)
+        })
+        .await
+    }
+
+    async fn write(&self, set: &SetRef, records: &[Record]) -> Result<Vec<WriteOutcome>> {
+        let doing = format!("write {} records to {} in {}", records.len(), set.name, self.name);
+        if records.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.call(&doing, set, async {
+            let mut session = self.sessions.begin(&doing, true).await?;
+            let table = self.table(&doing, &mut session, set).await?;
+            table.key(&doing, &set.key)?;
+            table.takes(&doing, records)?;
+            let (groups, mut outcomes) = batch::groups(&table, &set.key, records);
+            let fresh = self.fresh.load(Ordering::Relaxed);
+            let mut writer = PostgresWriter { doing: &doing, table: &table, session, fresh };
+            for group in &groups {
+                batch::write(&mut writer, group, &mut outcomes).await?;
+            }
+            writer.session.end(&doing).await?;
+            // Once everything was new, the next rows are likely new as well.
+            let all_new = outcomes.iter().all(|outcome| *outcome == Some(WriteOutcome::Created));
+            self.fresh.store(all_new, Ordering::Relaxed);
+            batch::finished(&doing, outcomes)
+        })
+        .await
+    }
+
+    async fn delete(&self, set: &SetRef, keys: &[Key]) -> Result<()> {
+        let doing = format!("delete {} records of {} in {}", keys.len(), set.name, self.name);
+        self.call(&doing, set, async {
+            let mut session = self.sessions.begin(&doing, true).await?;
+            let table = self.table(&doing, &mut session, set).await?;
+            let key = table.key(&doing, &set.key)?;
+            let gone = literals(key, &sql::possible(key, keys));
+            let sql = format!("DELETE FROM {} WHERE {} = ANY({gone})", table.place, quoted(&key.field.name));
+            session.run(&doing, &sql).await?;
+            session.end(&doing).await
+        })
+        .await
+    }
+
+    async fn settle(&self, set: &SetRef) -> Result<Option<String>> {
+        let doing = format!("set the sequences of {} in {}", set.name, self.name);
+        self.call(&doing, set, async {
+            let mut session = self.sessions.begin(&doing, true).await?;
+            let table = self.look(&doing, &mut session, set).await?;
+            let done = sequences::settle(&doing, &mut session, &table).await?;
+            session.end(&doing).await?;
+            Ok(done)
+        })
+        .await
+    }
+}
+
+/// Keys at which about so many even parts end.
+async fn ends(doing: &str, session: &mut Session<'_>, table: &Table, key: &Column, parts: u32) -> Result<Vec<String>> {
+    let shares: Vec<String> = (1..parts).map(|n| (f64::from(n) / f64::from(parts)).to_string()).collect();
+    let key = quoted(&key.field.name);
+    let size = format!(
+        "SELECT greatest(coalesce(sum(pg_relation_size(relid)), 0), 1)::bigint / 8192 \
+         FROM pg_partition_tree('{}'::regclass) WHERE isleaf",
+        table.place.replace('\'', "''")
+    );
+    let wrong = |error| fault(doing, error);
+    let row = sqlx::query(AssertSqlSafe(size)).fetch_one(&mut session.connection).await.map_err(wrong)?;
+    let pages: i64 = row.try_get(0).map_err(wrong)?;
+    #[expect(clippy::cast_precision_loss, reason = "a share")]
+    let percent = (100.0 * SAMPLE as f64 / pages.max(1) as f64).clamp(0.0001, 100.0);
+    let sql = format!(
+        "SELECT coalesce(percentile_disc(ARRAY[{}]::float8[]) WITHIN GROUP (ORDER BY s.k)::text[], '{{}}') \
+         FROM (SELECT {key} AS k FROM {} TABLESAMPLE SYSTEM ({percent})) AS s",
+        shares.join(", "),
+        table.place,
+    );
+    let row = sqlx::query(AssertSqlSafe(sql)).fetch_one(&mut session.connection).await.map_err(wrong)?;
+    let ends: Vec<Option<String>> = row.try_get(0).map_err(wrong)?;
+    Ok(ends.into_iter().flatten().collect())
+}

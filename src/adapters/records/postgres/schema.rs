@@ -1,0 +1,85 @@
+//! What a table looks like, as the server's catalog says.
+
+use super::{super::sql, session::Session, values};
+use crate::{
+    adapters::postgres::{fault, quoted},
+    error::{Fault, FaultKind, Result},
+    model::Field,
+    plan::TableName,
+};
+use sqlx::{PgConnection, Row as _, postgres::PgRow};
+
+/// The table of this name, in this schema unless the name says another.
+pub(super) async fn discover(
+    doing: &str,
+    session: &mut Session<'_>,
+    schema: Option<&str>,
+    name: &str,
+) -> Result<sql::Table> {
+    let named = TableName::parse(name).unwrap_or_else(|| TableName { schema: None, name: name.to_owned() });
+    let place = match named.schema.as_deref().or(schema) {
+        Some(schema) => format!("{}.{}", quoted(schema), quoted(&named.name)),
+        None => quoted(&named.name),
+    };
+    let wrong = |error| fault(doing, error);
+    let row = sqlx::query(
+        "SELECT c.oid::bigint, c.relkind::text, NOT pg_is_in_recovery() \
+            AND NOT current_setting('default_transaction_read_only')::boolean \
+            AND has_any_column_privilege(c.oid, 'INSERT') AND has_any_column_privilege(c.oid, 'UPDATE') \
+         FROM pg_class AS c WHERE c.oid = to_regclass($1)",
+    )
+    .bind(place.clone())
+    .fetch_optional(&mut session.connection)
+    .await
+    .map_err(wrong)?;
+    let Some(row) = row else {
+        return Err(Fault::new(FaultKind::NotFound, doing).detail(format!("there is no table {named}")));
+    };
+    let read =
+        || -> Result<(i64, String, bool), sqlx::Error> { Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?)) };
+    let (oid, kind, writable) = read().map_err(wrong)?;
+    let columns = columns(&mut session.connection, oid).await.map_err(wrong)?;
+    let view = !matches!(kind.as_str(), "r" | "p");
+    Ok(sql::Table { name: named.to_string(), place, columns, view, writable: writable && !view })
+}
+
+async fn columns(connection: &mut PgConnection, table: i64) -> Result<Vec<sql::Column>, sqlx::Error> {
+    // A domain is what it is made of; its own name serves in casts, so that its checks are held.
+    let rows = sqlx::query(
+        "WITH RECURSIVE c AS (\
+            SELECT a.attnum, a.attname, a.atttypid AS declared, a.atttypid AS type, a.atttypmod AS modifier, a.attnotnull, \
+                a.attidentity <> '' OR (a.atthasdef AND a.attgenerated = '') AS filled, a.attgenerated <> '' AS computed \
+            FROM pg_attribute AS a WHERE a.attrelid = $1::bigint::oid AND a.attnum > 0 AND NOT a.attisdropped \
+            UNION ALL \
+            SELECT c.attnum, c.attname, c.declared, y.typbasetype, y.typtypmod, c.attnotnull OR y.typnotnull, \
+                c.filled OR y.typdefault IS NOT NULL, c.computed \
+            FROM c JOIN pg_type AS y ON y.oid = c.type AND y.typtype = 'd') \
+         SELECT c.attname::text, format_type(c.declared, -1), y.typname::text, e.typname::text, c.modifier, \
+            c.attnotnull, c.filled, c.computed, \
+            EXISTS (SELECT FROM pg_index AS i WHERE i.indrelid = $1::bigint::oid AND i.indisunique AND i.indisvalid \
+                AND i.indimmediate AND i.indpred IS NULL AND i.indnkeyatts = 1 AND i.indkey[0] = c.attnum) \
+         FROM c JOIN pg_type AS y ON y.oid = c.type \
+            LEFT JOIN pg_type AS e ON e.oid = y.typelem AND y.typcategory = 'A' \
+         WHERE y.typtype <> 'd' ORDER BY c.attnum",
+    )
+    .bind(table)
+    .fetch_all(connection)
+    .await?;
+    rows.iter().map(column).collect()
+}
+
+fn column(row: &PgRow) -> Result<sql::Column, sqlx::Error> {
+    let (name, of): (String, Option<String>) = (row.try_get(2)?, row.try_get(3)?);
+    Ok(sql::Column {
+        field: Field {
+            name: row.try_get(0)?,
+            kind: values::kind(&name, row.try_get(4)?, of.as_deref()),
+            nullable: !row.try_get::<bool, _>(5)?,
+            filled: row.try_get(6)?,
+            computed: row.try_get(7)?,
+        },
+        sql: row.try_get(1)?,
+        unique: row.try_get(8)?,
+        padded: name == "bpchar",
+    })
+}

@@ -1,0 +1,188 @@
+//! What the stores behind SQL databases do alike: what a table is to them, where a page begins, which values are taken,
+//! and how a batch is cut until the records that the database refuses stand alone.
+//!
+//! `span` is the cursor, `exact` brings values into their kind's form, `times` reads dates as databases write them,
+//! `batch` groups and halves, `kept` holds connections. Neighbours: `postgres`, `mysql`, `lite`. Must never enter: a statement of one dialect.
+
+pub(super) mod batch;
+pub(super) mod exact;
+pub(super) mod kept;
+pub(super) mod span;
+pub(super) mod times;
+
+use crate::{
+    error::{Fault, FaultKind, Result},
+    model::{Field, Key, Kind, Record, Value, text},
+};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// A page ends early at about so many bytes of values: rows can be long.
+pub(super) const PAGE_BYTES: usize = 16 << 20;
+
+/// A column, as its database says.
+#[derive(Debug, Clone)]
+pub(super) struct Column {
+    pub(super) field: Field,
+    /// Its type, as a statement names it.
+    pub(super) sql: String,
+    /// It identifies a row by itself.
+    pub(super) unique: bool,
+    /// Its texts are filled up with blanks to their length and its bytes with zeros, which nobody can tell from given ones.
+    pub(super) padded: bool,
+}
+
+/// A table or view.
+#[derive(Debug, Clone)]
+pub(super) struct Table {
+    /// Its name as a person reads it.
+    pub(super) name: String,
+    /// Its name as a statement takes it.
+    pub(super) place: String,
+    pub(super) columns: Vec<Column>,
+    /// A view can be read, but says nothing of what is unique in it.
+    pub(super) view: bool,
+    /// This credential may write to it.
+    pub(super) writable: bool,
+}
+
+impl Column {
+    /// The value in this column's form, or why the column cannot hold it exactly.
+    pub(super) fn taken(&self, value: &Value) -> Result<Value, String> {
+        let value = exact::taken(&self.field.kind, value)?;
+        match (&value, &self.field.kind) {
+            (Value::Text(text), _) if self.padded && text.ends_with(' ') => {
+                Err("blanks at its end would not be kept".into())
+            }
+            (Value::Bytes(bytes), Kind::Bytes { max: Some(max) }) if self.padded && bytes.len() as u64 != *max => {
+                Err(format!("{} bytes would be filled up to {max}", bytes.len()))
+            }
+            _ => Ok(value),
+        }
+    }
+}
+
+impl Table {
+    /// The column of this name.
+    pub(super) fn column(&self, doing: &str, name: &str) -> Result<&Column> {
+        let found = self.columns.iter().find(|column| column.field.name == name);
+        found.ok_or_else(|| refused(doing, format!("{} has no column {name}", self.name)))
+    }
+
+    /// The column that identifies a row. Paging along a key that is not unique would skip rows, writing by it would
+    /// change several at once.
+    pub(super) fn key(&self, doing: &str, name: &str) -> Result<&Column> {
+        let column = self.column(doing, name)?;
+        if self.view || column.unique {
+            return Ok(column);
+        }
+        Err(refused(doing, format!("{name} is not unique in {}: give it a unique index", self.name)))
+    }
+
+    /// Says which fields of the records cannot be written, if there are any: they have no column, or one that is computed.
+    pub(super) fn takes(&self, doing: &str, records: &[Record]) -> Result<()> {
+        let wrong = |known: &BTreeSet<&str>, inside: bool| {
+            let fields: BTreeSet<&str> =
+                records.iter().flat_map(|record| record.0.keys()).map(String::as_str).collect();
+            let wrong = fields.into_iter().filter(|field| known.contains(field) == inside);
+            wrong.map(|name| text::clean(name, 60)).collect::<Vec<_>>().join(", ")
+        };
+        let all = self.columns.iter().map(|column| column.field.name.as_str()).collect();
+        let unknown = wrong(&all, false);
+        if !unknown.is_empty() {
+            return Err(refused(doing, format!("{} has no column for: {unknown}", self.name)));
+        }
+        let computed = self.columns.iter().filter(|column| column.field.computed);
+        let computed = wrong(&computed.map(|column| column.field.name.as_str()).collect(), true);
+        if !computed.is_empty() {
+            return Err(refused(doing, format!("{} computes by itself: {computed}", self.name)));
+        }
+        Ok(())
+    }
+
+    /// A record with these columns can be a new row.
+    pub(super) fn is_whole(&self, columns: &[&Column]) -> bool {
+        let given: BTreeSet<&str> = columns.iter().map(|column| column.field.name.as_str()).collect();
+        let free = |field: &Field| field.nullable || field.filled || field.computed;
+        self.columns.iter().all(|column| free(&column.field) || given.contains(column.field.name.as_str()))
+    }
+
+    /// The fields, for who asks what the set looks like.
+    pub(super) fn fields(&self) -> Vec<Field> {
+        self.columns.iter().map(|column| column.field.clone()).collect()
+    }
+}
+
+/// A refusal on the data's merits.
+pub(super) fn refused(doing: &str, detail: String) -> Fault {
+    Fault::new(FaultKind::Refused, doing).detail(detail)
+}
+
+/// The field that the dataset names as the time of the last change.
+pub(super) fn updated<'s>(doing: &str, named: Option<&'s String>) -> Result<&'s str> {
+    let missing = || Fault::new(FaultKind::Plan, doing).detail("the dataset names no `updated` field");
+    named.map(String::as_str).ok_or_else(missing)
+}
+
+/// Keys of which a row in this column could have one, in the column's form: a text that is no number is no row's key in
+/// a column of numbers, and neither is a number that is written otherwise than the store writes it.
+pub(super) fn possible(key: &Column, keys: &[Key]) -> Vec<Value> {
+    let form = |wanted: &Key| {
+        let value = exact::taken(&key.field.kind, &Value::Text(wanted.0.clone())).ok()?;
+        (value.to_text() == wanted.0).then_some(value)
+    };
+    keys.iter().filter_map(form).collect()
+}
+
+/// A row without a key was found.
+pub(super) fn without_key(doing: &str, table: &Table, key: &str) -> Fault {
+    refused(doing, format!("a row of {} has no {key}: such a row cannot be moved", table.name))
+}
+
+/// What tables look like, kept for a moment: to look at each batch would cost more than to write it.
+#[derive(Debug, Default)]
+pub(super) struct Looks(Mutex<HashMap<String, (Instant, Arc<Table>)>>);
+
+impl Looks {
+    const FRESH: Duration = Duration::from_secs(5);
+
+    pub(super) fn get(&self, name: &str) -> Option<Arc<Table>> {
+        let looks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        looks.get(name).filter(|(at, _)| at.elapsed() < Self::FRESH).map(|(_, table)| Arc::clone(table))
+    }
+
+    pub(super) fn keep(&self, name: &str, table: Table) -> Arc<Table> {
+        let table = Arc::new(table);
+        let mut looks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        looks.insert(name.to_owned(), (Instant::now(), Arc::clone(&table)));
+        table
+    }
+
+    /// After anything went wrong the table may look otherwise.
+    pub(super) fn forget(&self, name: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+    }
+}
+
+/// About how many bytes a value takes on its way.
+pub(super) fn weight(value: &Value) -> usize {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) => 8,
+        Value::Decimal(number) => number.as_str().len(),
+        Value::Text(text) => text.len(),
+        Value::Bytes(bytes) => bytes.len() * 2,
+        Value::Json(json) => spread(json),
+    }
+}
+
+fn spread(json: &serde_json::Value) -> usize {
+    match json {
+        serde_json::Value::String(text) => text.len() + 2,
+        serde_json::Value::Array(items) => items.iter().map(spread).sum::<usize>() + 2,
+        serde_json::Value::Object(fields) => {
+            fields.iter().map(|(name, json)| name.len() + 4 + spread(json)).sum::<usize>() + 2
+        }
+        _ => 8,
+    }
+}

@@ -1,0 +1,63 @@
+//! What every store of records promises, held against every store there is.
+//!
+//! `sides` starts the stores: one entry there puts a store under everything here. `conforms` holds the promises one by
+//! one, `kinds` carries values of every kind to their extremes, `pairs` carries random rows between any two stores.
+//! What only one store has is in a file of its own.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod conforms;
+mod d1;
+mod d1_server;
+mod kinds;
+mod mariadb_server;
+mod mysql;
+mod pairs;
+mod postgres;
+#[path = "../postgres/server.rs"]
+mod postgres_server;
+mod sides;
+mod speed;
+mod wire;
+
+use cutover::{
+    model::{Key, Record, Value},
+    ports::{Cursor, RecordStore, SetRef},
+};
+
+fn set(name: &str) -> SetRef {
+    SetRef { name: name.into(), key: "id".into(), updated: Some("updated_at".into()) }
+}
+
+fn record(json: serde_json::Value) -> Record {
+    Record::from_json(json).unwrap()
+}
+
+fn text(text: &str) -> Value {
+    Value::Text(text.into())
+}
+
+fn keys(records: &[Record]) -> Vec<Key> {
+    records.iter().map(|record| record.key("id").unwrap()).collect()
+}
+
+fn numbers(of: impl IntoIterator<Item = i64>) -> Vec<Key> {
+    of.into_iter().map(|id| Key(id.to_string())).collect()
+}
+
+/// Everything from this cursor on.
+async fn from(store: &dyn RecordStore, set: &SetRef, mut from: Cursor, limit: u32) -> Vec<Record> {
+    let mut records = Vec::new();
+    loop {
+        let page = store.read(set, &from, limit).await.unwrap();
+        assert!(page.records.len() <= limit as usize);
+        records.extend(page.records);
+        match page.next {
+            Some(next) => from = next,
+            None => return records,
+        }
+    }
+}
+
+async fn all(store: &dyn RecordStore, set: &SetRef) -> Vec<Record> {
+    from(store, set, Cursor::START, 1000).await
+}
