@@ -29,7 +29,9 @@ const WRONG: &[(&str, &str, &str)] = &[
         r#"map = { email = "email | lower" }"#,
         r#"on_conflict = "skipp"
 keep = ["id"]"#,
-        r#"?"#,
+        r#"p.toml:33:15: found `skipp` for `dataset.on_conflict`; write `skip`
+p.toml:34:8: found `id` in `dataset.keep`, which is the key; write the list without it
+p.toml:34:8: found `keep`, which only `on_conflict = "merge"` has; write `on_conflict = "merge"`, or no `keep`"#,
     ),
     (
         r#"environment = "staging""#,
