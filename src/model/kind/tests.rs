@@ -16,7 +16,6 @@ fn decimal(text: &str) -> Value {
 }
 
 #[test]
-#[expect(clippy::too_many_lines, reason = "one table")]
 fn takes_what_it_can_hold_exactly() {
     let table: Vec<(&str, Value, Value)> = vec![
         ("bool", Value::Int(1), Value::Bool(true)),

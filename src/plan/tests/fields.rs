@@ -46,7 +46,7 @@ fn every_mistake_is_named_where_it_stands() {
         ("drop = [\"a\"]\nrename = { a = \"b\" }", "28:16: found `a`, which is dropped, renamed; write one of the two"),
         (r#"rename = { a = "c", b = "c" }"#, "`c`, which is the new name of a field, the new name of a field too"),
         ("map = { c = \"a\" }\nconstant = { c = 1 }", "28:18: found `c`, which is computed in `map`, a constant too"),
-        (r#"constant = { id = 1 }"#, "found `id`, the key, a constant; write the key as it is: both sides"),
+        ("constant = { id = 1 }", "found `id`, the key, a constant; write the key as it is: both sides"),
         (r#"lookup = { a = { dataset = "user", field = "x" } }"#, "27:28: found `user`"),
         (r#"lookup = { a = { dataset = "files", field = "x" } }"#, "found the dataset itself; write another dataset"),
         (r#"lookup = { a = { dataset = "users" } }"#, "without `field`; write `field = \"uuid\"`"),
