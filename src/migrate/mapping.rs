@@ -174,18 +174,15 @@ impl Mapping {
     /// Whether this field of the new side is carried back.
     #[must_use]
     pub fn is_carried_back(&self, field: &str) -> bool {
-        field == self.key
-            || match &self.back {
-                Some(fields) => fields.contains(field),
-                None => {
-                    let made = self.computed.contains_key(field)
-                        || self.constants.contains_key(field)
-                        || self.fields.lookup.contains_key(field);
-                    // The new side's own field of a name that the legacy side uses for another one.
-                    let taken = self.fields.rename.contains_key(field) && !self.renamed.contains_key(field);
-                    !made && !taken && !self.dropped.contains(self.name_here(field))
-                }
-            }
+        if let Some(fields) = &self.back {
+            return field == self.key || fields.contains(field);
+        }
+        let made = self.computed.contains_key(field)
+            || self.constants.contains_key(field)
+            || self.fields.lookup.contains_key(field);
+        // The new side's own field of a name that the legacy side uses for another one.
+        let taken = self.fields.rename.contains_key(field) && !self.renamed.contains_key(field);
+        !made && !taken && !self.dropped.contains(self.name_here(field))
     }
 
     /// What the new side calls a legacy field.

@@ -19,7 +19,8 @@
 //! | `Json` | `Json`, whatever the document is: a JSON null is `Json(null)`, not `Null` |
 //! | `List` | `Json`: an array of the elements as JSON |
 //!
-//! `infinity` and `-infinity` are texts too where a store has them as dates and timestamps. `Null` is `Null` in every
+//! A text for a field of the kind `Json` is a document if it begins as a list or an object does and is one; any other text
+//! is a text in the document, `5` and `null` too. `infinity` and `-infinity` are texts too where a store has them as dates and timestamps. `Null` is `Null` in every
 //! kind. `take` brings a value into this form or says why it cannot be, `narrow` says what may not fit before a value was
 //! seen, `words` writes and reads a kind's name. Must never enter: a store's own type names.
 

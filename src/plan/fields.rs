@@ -77,7 +77,7 @@ fn make<'m>(node: &Node<'_>, place: &Place<'_>, made: &mut Made<'m>, field: &str
     made.insert(field.to_owned(), how);
 }
 
-fn constants<'m>(table: &Table<'_>, place: &Place<'_>, made: &mut Made<'m>) -> BTreeMap<String, serde_json::Value> {
+fn constants(table: &Table<'_>, place: &Place<'_>, made: &mut Made<'_>) -> BTreeMap<String, serde_json::Value> {
     let entries = table.table("constant").map(|map| map.entries()).unwrap_or_default();
     let read = |(field, _, node): (String, _, Node<'_>)| {
         make(&node, place, made, &field, "a constant");
@@ -86,7 +86,7 @@ fn constants<'m>(table: &Table<'_>, place: &Place<'_>, made: &mut Made<'m>) -> B
     entries.into_iter().filter_map(read).collect()
 }
 
-fn lookups<'m>(table: &Table<'_>, place: &Place<'_>, made: &mut Made<'m>) -> BTreeMap<String, LookupPlan> {
+fn lookups(table: &Table<'_>, place: &Place<'_>, made: &mut Made<'_>) -> BTreeMap<String, LookupPlan> {
     let entries = table.table("lookup").map(|map| map.entries()).unwrap_or_default();
     let read = |(field, _, node): (String, _, Node<'_>)| {
         make(&node, place, made, &field, "looked up");
@@ -112,7 +112,7 @@ fn lookups<'m>(table: &Table<'_>, place: &Place<'_>, made: &mut Made<'m>) -> BTr
     entries.into_iter().filter_map(read).collect()
 }
 
-fn renames<'m>(table: &Table<'_>, place: &Place<'_>, made: &mut Made<'m>) -> BTreeMap<String, String> {
+fn renames(table: &Table<'_>, place: &Place<'_>, made: &mut Made<'_>) -> BTreeMap<String, String> {
     let entries = table.table("rename").map(|map| map.entries()).unwrap_or_default();
     let read = |(field, _, node): (String, _, Node<'_>)| {
         let name = node.filled()?;

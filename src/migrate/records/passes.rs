@@ -101,7 +101,7 @@ async fn fresh(mover: &Mover<'_>, read: ReadPage) -> Result<Option<Job>> {
             (Some((ItemState::Copied | ItemState::Verified, _)), Ok(Some(mapped))) => {
                 !kinds.holds(rows.get(key), mapped)
             }
-            (Some((ItemState::Skipped, _)), Ok(None)) => false,
+            (Some((ItemState::Skipped, _)), Ok(None)) => items.get(key).is_none_or(|item| item.reason != FILTERED),
             _ => true,
         }
     };

@@ -41,23 +41,24 @@ impl Kind {
     #[must_use]
     pub fn narrows(&self, from: &Self) -> Option<String> {
         match (self, from) {
-            (Self::Any, _) | (_, Self::Any) => None,
+            (Self::Any, _)
+            | (_, Self::Any)
+            | (Self::Bool, Self::Bool)
+            | (Self::Date | Self::Timestamp { .. }, Self::Date)
+            | (Self::Uuid, Self::Uuid) => None,
             (Self::Text { max, nul }, from) => narrow_text(*max, *nul, from),
             (Self::Json, from) => narrow_json(from),
             (Self::List(to), Self::List(from)) => to.narrows(from),
-            (Self::Bool, Self::Bool) | (Self::Date, Self::Date) | (Self::Uuid, Self::Uuid) => None,
             (to, Self::Text { .. }) => Some(format!("only texts that are of the kind {to} fit")),
             (to, Self::Json) => Some(format!("only documents that are of the kind {to} fit")),
             (Self::Bool, Self::Int { .. }) => Some("only 0 and 1 fit".into()),
             (Self::Int { bits, signed }, from) => narrow_int(*bits, *signed, from),
             (Self::Float { bits }, from) => narrow_float(*bits, from),
             (Self::Decimal { digits, scale }, from) => narrow_decimal(*digits, *scale, from),
-            (Self::Bytes { max: Some(to) }, Self::Bytes { max }) if max.is_none_or(|from| from > *to) => {
-                Some(format!("at most {to} bytes fit"))
+            (Self::Bytes { max: to }, Self::Bytes { max }) => {
+                to.filter(|to| max.is_none_or(|from| from > *to)).map(|to| format!("at most {to} bytes fit"))
             }
-            (Self::Bytes { .. }, Self::Bytes { .. }) => None,
             (Self::Date, Self::Timestamp { .. }) => Some("only midnights (in UTC) fit, as days".into()),
-            (Self::Timestamp { .. }, Self::Date) => None,
             (Self::Time { fraction: to }, Self::Time { fraction: from }) => narrow_fraction(*to, *from),
             (Self::Timestamp { zone, fraction }, Self::Timestamp { zone: from_zone, fraction: from }) => {
                 let zone = match (zone, from_zone) {
@@ -95,10 +96,13 @@ fn narrow_fraction(to: u8, from: u8) -> Option<String> {
 }
 
 fn narrow_text(max: Option<u64>, nul: bool, from: &Kind) -> Option<String> {
+    let document =
+        matches!(from, Kind::Json).then(|| "documents become their text, quoted where they are texts".into());
     let max = max.filter(|max| longest(from).is_none_or(|longest| longest > *max));
     let long = max.map(|max| format!("at most {max} characters fit"));
     let from_nul = matches!(from, Kind::Text { nul: true, .. });
-    join(long, (!nul && from_nul).then(|| "texts that hold the character NUL do not fit".to_owned()))
+    let nul = (!nul && from_nul).then(|| "texts that hold the character NUL do not fit".to_owned());
+    join(join(long, nul), document)
 }
 
 fn narrow_json(from: &Kind) -> Option<String> {
@@ -106,6 +110,9 @@ fn narrow_json(from: &Kind) -> Option<String> {
         Kind::Decimal { digits: Some(digits), .. } if *digits <= float_digits(64) => None,
         Kind::Decimal { .. } => Some("numbers of more than 15 digits may not fit a document".into()),
         Kind::List(of) => narrow_json(of),
+        Kind::Text { .. } => {
+            Some("texts that are written like a list or an object become one, others stay texts".into())
+        }
         _ => None,
     }
 }
@@ -130,14 +137,13 @@ fn narrow_float(bits: u8, from: &Kind) -> Option<String> {
     let limits = || Some(format!("numbers of more than {digits} digits may not fit"));
     match from {
         Kind::Float { bits: from } if *from <= bits => None,
-        Kind::Float { .. } => limits(),
         Kind::Int { bits: from, signed } if int_digits(*from, *signed) <= digits => None,
         Kind::Int { .. } => {
             let power = if bits > 32 { 53 } else { 24 };
             Some(format!("whole numbers beyond 2^{power} may not fit"))
         }
         Kind::Decimal { digits: Some(from), .. } if *from <= digits => None,
-        Kind::Decimal { .. } => limits(),
+        Kind::Float { .. } | Kind::Decimal { .. } => limits(),
         other => never(&Kind::Float { bits }, other),
     }
 }

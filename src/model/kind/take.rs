@@ -6,7 +6,7 @@
 
 use super::{
     Kind,
-    when::{Clock, Day, ENDS, Moment},
+    when::{Clock, Date, ENDS, Moment},
 };
 use crate::model::{Decimal, Value, text::clean};
 use std::fmt;
@@ -66,21 +66,21 @@ impl Kind {
                     plain => kind.take(plain),
                 }
             }
-            (Self::Bool, value) => boolean(value),
-            (Self::Int { bits, signed }, value) => int(value, *bits, *signed),
+            (Self::Bool, value) => boolean(&value),
+            (Self::Int { bits, signed }, value) => int(&value, *bits, *signed),
             (Self::Float { bits }, value) => float(value, *bits),
             (Self::Decimal { digits, scale }, value) => decimal(value, *digits, *scale),
             (Self::Bytes { max }, value) => bytes(value, *max),
             (Self::Date, value) => date(value),
-            (Self::Time { fraction }, value) => time(value, *fraction),
+            (Self::Time { fraction }, value) => time(&value, *fraction),
             (Self::Timestamp { zone, fraction }, value) => timestamp(value, *zone, *fraction),
-            (Self::Uuid, value) => uuid(value),
+            (Self::Uuid, value) => uuid(&value),
         }
     }
 }
 
-fn boolean(value: Value) -> Taken {
-    Ok(Value::Bool(match &value {
+fn boolean(value: &Value) -> Taken {
+    Ok(Value::Bool(match value {
         Value::Bool(yes) => *yes,
         Value::Int(0) => false,
         Value::Int(1) => true,
@@ -89,9 +89,9 @@ fn boolean(value: Value) -> Taken {
         Value::Text(text) => match text.as_str() {
             "false" | "f" | "0" => false,
             "true" | "t" | "1" => true,
-            _ => return Err(misfit(&value, "is neither true nor false")),
+            _ => return Err(misfit(value, "is neither true nor false")),
         },
-        _ => return Err(misfit(&value, "is neither true nor false")),
+        _ => return Err(misfit(value, "is neither true nor false")),
     }))
 }
 
@@ -111,9 +111,9 @@ fn number(value: &Value) -> Option<Decimal> {
     }
 }
 
-fn int(value: Value, bits: u8, signed: bool) -> Taken {
+fn int(value: &Value, bits: u8, signed: bool) -> Taken {
     let (low, high) = int_range(bits, signed);
-    let whole = match &value {
+    let whole = match value {
         Value::Int(number) => Some(i128::from(*number)),
         Value::Bool(yes) => Some(i128::from(*yes)),
         other => number(other).and_then(|number| number.as_str().parse().ok()),
@@ -123,10 +123,10 @@ fn int(value: Value, bits: u8, signed: bool) -> Taken {
             let beyond = || Decimal::parse(&whole.to_string()).map(Value::Decimal);
             i64::try_from(whole)
                 .map_or_else(|_| beyond(), |number| Some(Value::Int(number)))
-                .ok_or_else(|| misfit(&value, "is no whole number"))
+                .ok_or_else(|| misfit(value, "is no whole number"))
         }
-        Some(_) => Err(misfit(&value, format!("is not within {low} to {high}"))),
-        None => Err(misfit(&value, "is no whole number")),
+        Some(_) => Err(misfit(value, format!("is not within {low} to {high}"))),
+        None => Err(misfit(value, "is no whole number")),
     }
 }
 
@@ -225,14 +225,14 @@ fn date(value: Value) -> Taken {
         return Err(misfit(&value, "has a time of day (in UTC), which a date does not keep"));
     }
     let mut out = String::with_capacity(10);
-    Day::write(moment.day, &mut out);
+    Date::write(moment.day, &mut out);
     Ok(Value::Text(out))
 }
 
-fn time(value: Value, fraction: u8) -> Taken {
-    let Value::Text(text) = &value else { return Err(misfit(&value, "is no time of day")) };
-    let Some(clock) = Clock::parse(text) else { return Err(misfit(&value, "is no time of day")) };
-    fits(&value, clock, fraction)?;
+fn time(value: &Value, fraction: u8) -> Taken {
+    let Value::Text(text) = value else { return Err(misfit(value, "is no time of day")) };
+    let Some(clock) = Clock::parse(text) else { return Err(misfit(value, "is no time of day")) };
+    fits(value, clock, fraction)?;
     let mut out = String::with_capacity(16);
     clock.write(&mut out);
     Ok(Value::Text(out))
@@ -256,16 +256,16 @@ fn fits(value: &Value, clock: Clock<'_>, fraction: u8) -> Result<(), Misfit> {
     Err(misfit(value, format!("has {digits} digits of a second's fraction, {fraction} fit")))
 }
 
-fn uuid(value: Value) -> Taken {
-    let Value::Text(text) = &value else { return Err(misfit(&value, "is no UUID")) };
-    uuid::Uuid::try_parse(text).map(|id| Value::Text(id.to_string())).map_err(|_| misfit(&value, "is no UUID"))
+fn uuid(value: &Value) -> Taken {
+    let Value::Text(text) = value else { return Err(misfit(value, "is no UUID")) };
+    uuid::Uuid::try_parse(text).map(|id| Value::Text(id.to_string())).map_err(|_| misfit(value, "is no UUID"))
 }
 
 fn json(value: Value) -> Taken {
     let json = match value {
         Value::Json(json) => json,
-        // What is no document is a text in one.
-        Value::Text(text) => match serde_json::from_str(&text) {
+        // A list or an object may come as its text; any other text is a text in the document, however it looks.
+        Value::Text(text) if text.starts_with(['{', '[']) => match serde_json::from_str(&text) {
             Ok(json) if keeps_numbers(&text) => json,
             Ok(_) => return Err(misfit(&Value::Text(text), "holds a number with more digits than JSON keeps here")),
             Err(_) => text.into(),

@@ -16,7 +16,6 @@ fn decimal(text: &str) -> Value {
 }
 
 #[test]
-#[expect(clippy::too_many_lines, reason = "one table")]
 fn takes_what_it_can_hold_exactly() {
     let table: Vec<(&str, Value, Value)> = vec![
         ("bool", Value::Int(1), Value::Bool(true)),
@@ -69,6 +68,8 @@ fn takes_what_it_can_hold_exactly() {
         ("uuid", text("{6F9619FF-8B86-D011-B42D-00C04FC964FF}"), text("6f9619ff-8b86-d011-b42d-00c04fc964ff")),
         ("json", text(r#"{"a": [1, 2.50]}"#), Value::Json(json!({"a": [1, 2.5]}))),
         ("json", text("word"), Value::Json(json!("word"))),
+        ("json", text("5"), Value::Json(json!("5"))),
+        ("json", text("{5"), Value::Json(json!("{5"))),
         ("json", Value::Int(5), Value::Json(json!(5))),
         ("json", decimal("1.5"), Value::Json(json!(1.5))),
         ("json", Value::Json(json!(null)), Value::Json(json!(null))),
@@ -167,6 +168,8 @@ fn warns_of_what_may_not_fit() {
         ("json", "int64[]", Some("only documents")),
         ("int64[]", "int16[]", Some("32767")),
         ("int64", "json", None),
+        ("text", "json", Some("become one, others stay texts")),
+        ("json", "text", Some("documents become their text")),
         ("bytes", "bytes(16)", Some("16 bytes")),
     ] {
         let found = kind(to).narrows(&kind(from));
@@ -259,7 +262,9 @@ proptest! {
     fn what_was_taken_stays_and_reads_back_through_its_text(kind in kinds(), value in values()) {
         if let Ok(taken) = kind.take(value) {
             prop_assert_eq!(&kind.take(taken.clone()).unwrap(), &taken);
-            if taken != Value::Null {
+            // A text in a document is one, whatever it looks like.
+            let scalar = matches!(&taken, Value::Json(json) if !json.is_array() && !json.is_object());
+            if taken != Value::Null && !scalar {
                 prop_assert_eq!(&kind.take(Value::Text(taken.to_text())).unwrap(), &taken);
             }
         }

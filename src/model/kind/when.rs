@@ -11,7 +11,7 @@ pub(super) const ENDS: [&str; 2] = ["infinity", "-infinity"];
 
 /// A day of the Gregorian calendar, carried back before its beginning; the year 0 is 1 BC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Day {
+pub(super) struct Date {
     year: i32,
     month: u8,
     day: u8,
@@ -26,7 +26,7 @@ pub(super) struct Clock<'t> {
     pub(super) fraction: &'t str,
 }
 
-impl Day {
+impl Date {
     /// `2024-02-29`; a year of more than four digits, or before the year 0, has its sign.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let (negative, rest) = match text.as_bytes().first()? {
@@ -125,7 +125,7 @@ impl<'t> Clock<'t> {
 /// A day and a time; in UTC if it said where it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Moment<'t> {
-    pub(super) day: Day,
+    pub(super) day: Date,
     pub(super) clock: Clock<'t>,
 }
 
@@ -134,9 +134,9 @@ impl<'t> Moment<'t> {
     /// its beginning.
     pub(super) fn parse(text: &'t str) -> Option<Self> {
         let Some(at) = text.find(['T', 't', ' ']) else {
-            return Some(Self { day: Day::parse(text)?, clock: Clock::MIDNIGHT });
+            return Some(Self { day: Date::parse(text)?, clock: Clock::MIDNIGHT });
         };
-        let day = Day::parse(&text[..at])?;
+        let day = Date::parse(&text[..at])?;
         let rest = &text[at + 1..];
         let Some(zone) = rest.find(['Z', 'z', '+', '-']) else {
             return Some(Self { day, clock: Clock::parse(rest)? }.without_24());
