@@ -100,6 +100,8 @@ fn boolean(value: &Value) -> Taken {
 fn number(value: &Value) -> Option<Decimal> {
     match value {
         Value::Int(number) => Decimal::parse(&number.to_string()),
+        // The shortest text of a long whole number has zeros where the number itself has digits.
+        Value::Float(number) if number.fract() == 0.0 => Decimal::parse(&format!("{number:.0}")),
         Value::Float(number) if number.is_finite() => Decimal::parse(&number.to_string()),
         Value::Decimal(number) => Some(number.clone()),
         Value::Text(text) => {

@@ -281,3 +281,14 @@ proptest! {
         }
     }
 }
+
+/// What a double holds to the last digit comes back as the same whole number, and another is refused.
+#[test]
+fn whole_numbers_go_through_a_double_and_back() {
+    let (double, whole) = (Kind::Float { bits: 64 }, Kind::Int { bits: 64, signed: true });
+    for number in [0, 1, -7, 1 << 53, (1 << 53) + 2, 1 << 60, -(1 << 60), 1_i64 << 62] {
+        let kept = double.take(Value::Int(number)).unwrap();
+        assert_eq!(whole.take(kept).unwrap(), Value::Int(number));
+    }
+    assert!(double.take(Value::Int((1 << 53) + 1)).is_err());
+}
