@@ -9,6 +9,7 @@ mod conforms;
 mod d1;
 mod d1_server;
 mod kinds;
+mod lanes;
 mod mariadb_server;
 mod mysql;
 mod pairs;

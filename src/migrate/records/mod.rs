@@ -75,14 +75,19 @@ async fn copy_all(lane: &Lane<'_>) -> Result<StepDone> {
     passes::tidy(&mover).await?;
     lane.take_stock().await?;
     mover.within_limits()?;
-    Ok(done(lane))
+    let new = &lane.new;
+    let doing = format!("settle {} in {}", new.set.name, new.name);
+    let settled = lane.call(&doing, || new.store.settle(&new.set)).await?;
+    Ok(done(lane, settled.as_deref()))
 }
 
-fn done(lane: &Lane<'_>) -> StepDone {
+/// `settled`: what the store brought in line besides the rows.
+fn done(lane: &Lane<'_>, settled: Option<&str>) -> StepDone {
     let tally = lane.meter.tally();
     let moved = tally.copied + tally.verified;
     let besides = counted(&[(tally.failed, "failed")]);
     let summary = format!("{moved} records of {} copied, {} read back{besides}", lane.id, tally.verified);
+    let summary = settled.map_or_else(|| summary.clone(), |settled| format!("{summary}; {settled}"));
     let verdict = if tally.pending == 0 { Verdict::Pass } else { Verdict::Fail };
     let check = Check::new(format!("{} copied", lane.id), verdict, summary.clone(), Timestamp::now())
         .limit(format!("at most {} failed, none pending", lane.cx.plan.migration.max_failures));
