@@ -19,6 +19,8 @@ mod listing;
 mod peers;
 #[path = "files/server.rs"]
 mod server;
+#[path = "../tests/tools/step.rs"]
+mod step;
 
 use data::Set;
 use peers::{Peer, Used};

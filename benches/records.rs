@@ -8,14 +8,10 @@
 #[expect(dead_code, clippy::unwrap_used, reason = "tests ask more of it, and fail where it does")]
 #[path = "../tests/postgres/server.rs"]
 mod postgres;
+#[path = "../tests/tools/step.rs"]
+mod step;
 
-use cutover::{
-    engine::{Reporter, Signals, StepContext},
-    ledger::Ledger,
-    migrate::records,
-    model::{RunId, StepId},
-    plan, wiring,
-};
+use cutover::{ledger::Ledger, migrate::records, plan, wiring};
 use postgres::Server;
 use std::{
     fs,
@@ -24,9 +20,8 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
+use step::step;
 use tempfile::TempDir;
-use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 use wait4::Wait4 as _;
 
 /// How often each tool copies.
@@ -180,17 +175,7 @@ fn copy(folder: &Path, verify: bool) {
     runtime.block_on(async {
         let plan = Arc::new(plan::load(&folder.join("cutover.toml")).unwrap_or_else(|problems| panic!("{problems}")));
         let ledger = Ledger::open(folder).await.expect("a ledger");
-        let (signals, _gate) = Signals::new(CancellationToken::new());
-        let (to, mut from) = mpsc::channel(64);
-        tokio::spawn(async move { while from.recv().await.is_some() {} });
-        let cx = StepContext {
-            ports: wiring::ports(&plan).expect("ports"),
-            plan: Arc::clone(&plan),
-            work: ledger.work(&RunId::new("bench")),
-            signals,
-            report: Reporter::new(StepId::new("data_migration/users"), to),
-            folder: folder.to_owned(),
-        };
+        let cx = step(&plan, wiring::ports(&plan).expect("ports"), &ledger, "bench", "users", folder);
         let users = &plan.datasets[0];
         records::copy(&cx, users).await.expect("all copied");
         if verify {

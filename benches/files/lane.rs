@@ -1,16 +1,14 @@
 //! The lane under test, in a process of its own: the real ledger, the real adapters, one lane of files.
 
+use super::step::step;
 use cutover::{
-    engine::{Reporter, Signals, StepContext},
+    engine::StepContext,
     ledger::Ledger,
     migrate::files::{self, VerifyLevel},
-    model::{RunId, StepId},
     plan, wiring,
 };
 use futures::future::BoxFuture;
 use std::{path::Path, sync::Arc};
-use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 /// Copies, and compares once more if asked.
 pub(crate) fn copy(folder: &str, verify: bool) {
@@ -21,17 +19,8 @@ pub(crate) fn copy(folder: &str, verify: bool) {
         let run = folder.join("run");
         std::fs::create_dir_all(&run).expect("a folder");
         let ledger = Ledger::open(&run).await.expect("a ledger");
-        let (signals, _gate) = Signals::new(CancellationToken::new());
-        let (to, mut from) = mpsc::channel(64);
-        tokio::spawn(async move { while from.recv().await.is_some() {} });
-        let cx = StepContext {
-            ports: wiring::ports(&plan).expect("ports"),
-            plan,
-            work: ledger.work(&RunId::new("bench")),
-            signals,
-            report: Reporter::new(StepId::new("data_migration/files-content"), to),
-            folder: run,
-        };
+        let ports = wiring::ports(&plan).expect("ports");
+        let cx = step(&plan, ports, &ledger, "bench", "files-content", &run);
         // In a task, as the engine runs its steps.
         tokio::spawn(async move { moved(&cx, verify).await }).await.expect("a lane that ends");
         ledger.close().await;

@@ -2,13 +2,14 @@
 //! memory that takes. The lane is a process of its own that is killed from here. Where its files go there is no server,
 //! so that nothing but the lane is measured.
 
+use super::step::step;
 use async_trait::async_trait;
 use cutover::{
-    engine::{Reporter, Signals, StepContext},
+    engine::StepContext,
     error::Result,
     ledger::Ledger,
     migrate::files,
-    model::{Digest, RunId, StepId},
+    model::Digest,
     plan,
     ports::{BlobBody, BlobInfo, BlobPage, BlobStore, Found, Put, Work},
     wiring,
@@ -23,8 +24,6 @@ use std::{
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
-use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 use wait4::Wait4 as _;
 
 /// What a lane's process says of itself, a line each.
@@ -165,21 +164,10 @@ pub(crate) fn list(folder: &str, target: &str) {
         let run = folder.join("run");
         fs::create_dir_all(&run).expect("a folder");
         let ledger = Ledger::open(&run).await.expect("a ledger");
-        let (signals, _gate) = Signals::new(CancellationToken::new());
-        let (to, mut from) = mpsc::channel(64);
-        tokio::spawn(async move { while from.recv().await.is_some() {} });
         let mut ports = wiring::ports(&plan).expect("ports");
         ports.buckets.insert("r2".into(), Arc::new(Nowhere { takes: target == "taking", begun: Once::new() }));
-        let work = ledger.work(&RunId::new("0192e4a0-0000-7000-8000-000000000000"));
-        let cx = StepContext {
-            ports,
-            plan,
-            work: Arc::clone(&work),
-            signals,
-            report: Reporter::new(StepId::new("data_migration/media"), to),
-            folder: run,
-        };
-        tokio::spawn(say_when_listed(work));
+        let cx = step(&plan, ports, &ledger, "0192e4a0-0000-7000-8000-000000000000", "media", &run);
+        tokio::spawn(say_when_listed(Arc::clone(&cx.work)));
         // In a task, as the engine runs its steps.
         tokio::spawn(async move { moved(&cx).await }).await.expect("a lane that ends");
         ledger.close().await;

@@ -3,18 +3,15 @@
 
 use super::{mariadb_server, postgres_server::Server};
 use cutover::{
-    engine::{Reporter, Signals, StepContext},
+    engine::StepContext,
     ledger::Ledger,
     migrate::{records, undo_records},
-    model::{RunId, StepId},
     plan::{self, Plan, Source},
     ports::ItemVerdict,
     wiring,
 };
 use std::{path::Path, sync::Arc};
 use tempfile::TempDir;
-use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 const USERS: u32 = 500;
 
@@ -59,19 +56,10 @@ updated = "updated_at"
     Arc::new(plan::parse(&source).unwrap_or_else(|problems| panic!("{problems}")))
 }
 
-/// What a step would be given.
+/// What the lane's step would be given.
 fn step(plan: &Arc<Plan>, ledger: &Ledger, folder: &Path) -> StepContext {
-    let (signals, _gate) = Signals::new(CancellationToken::new());
-    let (to, mut from) = mpsc::channel(64);
-    tokio::spawn(async move { while from.recv().await.is_some() {} });
-    StepContext {
-        ports: wiring::ports(plan).unwrap_or_else(|fault| panic!("{}", fault.chain())),
-        plan: Arc::clone(plan),
-        work: ledger.work(&RunId::new("run")),
-        signals,
-        report: Reporter::new(StepId::new("data_migration/users"), to),
-        folder: folder.to_owned(),
-    }
+    let ports = wiring::ports(plan).unwrap_or_else(|fault| panic!("{}", fault.chain()));
+    super::step::step(plan, ports, ledger, "run", "users", folder)
 }
 
 async fn copied_and_compared(cx: &StepContext) -> String {

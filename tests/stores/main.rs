@@ -18,6 +18,8 @@ mod postgres;
 #[path = "../postgres/server.rs"]
 mod postgres_server;
 mod sides;
+#[path = "../tools/step.rs"]
+mod step;
 mod wire;
 
 use cutover::{

@@ -1,12 +1,14 @@
 //! Everything that Django holds, moved into a SQLite file and compared by readers of both databases that know nothing of
 //! this program.
 
-use super::django::{Django, FILES, FILTERS, MEMBERS};
+use super::{
+    django::{Django, FILES, FILTERS, MEMBERS},
+    step::step,
+};
 use cutover::{
-    engine::{Reporter, Signals, StepContext},
     ledger::Ledger,
     migrate::records,
-    model::{Decimal, ItemState, RunId, StepId},
+    model::{Decimal, ItemState},
     plan,
     ports::{ItemQuery, ItemRow},
     wiring,
@@ -18,8 +20,6 @@ use std::{
     path::{Path, PathBuf},
     sync::Arc,
 };
-use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 const TABLES: &str = "
     CREATE TABLE members (id INTEGER PRIMARY KEY, username TEXT, email TEXT, balance TEXT, points INTEGER, score REAL,
@@ -83,19 +83,10 @@ async fn target(folder: &Path, tables: &'static str) -> PathBuf {
 async fn migrate(folder: &Path) -> Vec<ItemRow> {
     let plan = Arc::new(plan::load(&folder.join("cutover.toml")).unwrap_or_else(|problems| panic!("{problems}")));
     let ledger = Ledger::open(folder).await.unwrap_or_else(|fault| panic!("{}", fault.chain()));
-    let (signals, _gate) = Signals::new(CancellationToken::new());
     let mut failed = Vec::new();
     for dataset in &plan.datasets {
-        let (to, mut from) = mpsc::channel(64);
-        tokio::spawn(async move { while from.recv().await.is_some() {} });
-        let cx = StepContext {
-            ports: wiring::ports(&plan).unwrap_or_else(|fault| panic!("{}", fault.chain())),
-            plan: Arc::clone(&plan),
-            work: ledger.work(&RunId::new("run")),
-            signals: signals.clone(),
-            report: Reporter::new(StepId::new(format!("data_migration/{}", dataset.name)), to),
-            folder: folder.to_owned(),
-        };
+        let ports = wiring::ports(&plan).unwrap_or_else(|fault| panic!("{}", fault.chain()));
+        let cx = step(&plan, ports, &ledger, "run", &dataset.name, folder);
         records::copy(&cx, dataset).await.unwrap_or_else(|fault| panic!("{}: {}", dataset.name, fault.chain()));
         let found = records::verify(&cx, dataset).await.unwrap_or_else(|fault| panic!("{}", fault.chain()));
         let states = vec![ItemState::Failed];

@@ -8,6 +8,8 @@ mod exports;
 mod hostile;
 mod reading;
 mod server;
+#[path = "../tools/step.rs"]
+mod step;
 mod writing;
 
 use cutover::{

@@ -130,8 +130,8 @@ pub async fn decide(cx: &StepContext, dataset: &DatasetPlan, keys: &[String], ta
 }
 
 async fn mover<'l>(lane: &'l Lane<'_>) -> Result<Mover<'l>> {
-    let rows = lane.once("ask the ledger for batches", lane.cx.work.batches(Some(&lane.id))).await?;
-    Ok(Mover::new(lane, rows.last().map_or(0, |row| row.number)))
+    let last = lane.once("ask the ledger for batches", lane.cx.work.last_number(&lane.id)).await?;
+    Ok(Mover::new(lane, last))
 }
 
 async fn move_again(mover: &Mover<'_>, mut rows: BTreeMap<String, VerdictRow>, done: &mut Repair) -> Result<()> {
