@@ -4,10 +4,14 @@
 //! Prints wall time, CPU time and peak memory of each tool's process, medians of the rounds, and the ratio to pgcopydb in
 //! the same run. `cutover` here keeps its ledger, reads every row back and compares it; `+ verify` compares both sides once
 //! more, field by field. It judges nothing and never fails for being slow. The servers' own CPU time is in no column.
+//!
+//! `-- http [ROWS]` measures what a lane from a REST endpoint into a SQLite file costs.
 
 #[expect(dead_code, clippy::unwrap_used, reason = "tests ask more of it, and fail where it does")]
 #[path = "../tests/postgres/server.rs"]
 mod postgres;
+#[path = "records/http.rs"]
+mod http;
 #[path = "../tests/tools/step.rs"]
 mod step;
 
@@ -49,6 +53,10 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     match arguments.first().map(String::as_str) {
         Some("copy") => copy(Path::new(&arguments[1]), arguments.get(2).is_some()),
+        Some("http") => {
+            http::measure(arguments.get(1).map_or(1_000_000, |rows| rows.parse().expect("a number of rows")));
+        }
+        Some("serve") => http::serve(arguments[1].parse().expect("a number of rows")),
         // `cargo test --benches` runs every bench once with this flag; there is nothing to test here.
         Some("--test") => {}
         rows => compare(rows.map_or(1_000_000, |rows| rows.parse().expect("a number of rows"))),

@@ -104,11 +104,16 @@ impl Meter {
 
     /// An item went from one state to another; `None` if it was not known before.
     pub(crate) fn turned(&self, from: Option<ItemState>, to: ItemState) {
+        self.turned_all(from, to, 1);
+    }
+
+    /// So many items did.
+    pub(crate) fn turned_all(&self, from: Option<ItemState>, to: ItemState, count: u64) {
         let mut state = self.lock();
         if let Some(from) = from {
-            state.progress.tally.take(from);
+            state.progress.tally.take(from, count);
         }
-        state.progress.tally.add(to, 1);
+        state.progress.tally.add(to, count);
     }
 
     /// One more file was compared.

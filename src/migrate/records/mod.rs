@@ -67,7 +67,7 @@ async fn copy_all(lane: &Lane<'_>) -> Result<StepDone> {
     passes::redo(&mover, &[ItemState::Failed]).await?;
     let start = Start::after(&rows);
     if let Some(from) = start.from {
-        pump(lane, main_jobs(&mover, from, start.done), || lane.room(), |job| mover.move_batch(job)).await?;
+        pump(lane, main_jobs(&mover, from, start.done), || mover.room(), |job| mover.move_batch(job)).await?;
     }
     passes::catch_up(&mover).await?;
     passes::redo(&mover, &[ItemState::Pending]).await?;
