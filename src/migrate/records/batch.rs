@@ -9,7 +9,7 @@ use crate::{
         undo,
     },
     model::{BatchId, BatchProgress, BatchState, Digest, ItemState, Key, Record, Timestamp},
-    ports::{BatchRow, ItemRow, RecordBlock, WriteOutcome},
+    ports::{BatchQuery, BatchRow, ItemRow, RecordBlock, WriteOutcome},
 };
 use std::{
     collections::BTreeMap,
@@ -49,8 +49,6 @@ pub(crate) struct Mover<'a> {
     pub(crate) lane: &'a Lane<'a>,
     /// The highest batch number in use.
     pub(crate) last_number: AtomicU64,
-    /// The highest one that an earlier process may have used.
-    before: u64,
     /// Bytes of the records in all batches under way.
     held: AtomicU64,
     first_failure: Mutex<Option<String>>,
@@ -119,8 +117,8 @@ impl End {
 impl<'a> Mover<'a> {
     /// A mover whose next batch has the number after this one.
     pub(crate) const fn new(lane: &'a Lane<'a>, last_number: u64) -> Self {
-        let (last_number, held, before) = (AtomicU64::new(last_number), AtomicU64::new(0), last_number);
-        Self { lane, last_number, before, held, first_failure: Mutex::new(None) }
+        let (last_number, held) = (AtomicU64::new(last_number), AtomicU64::new(0));
+        Self { lane, last_number, held, first_failure: Mutex::new(None) }
     }
 
     /// Batches that may be worked on at once now: as many as the lane has room for, fewer where they are large.
@@ -230,8 +228,10 @@ impl<'a> Mover<'a> {
         let standing = self.standing(&keys, &prior).await?;
         self.expel(run, &prior).await?;
         let kinds = lane.kinds().await?;
-        // Of a batch that was begun before there may be a block, of which some records are told by themselves since.
-        let in_block = run.job.base.is_none() && run.job.number > self.before;
+        // A batch that was begun before may have a block, of which some records are told by themselves since.
+        let query = BatchQuery { batch: Some(run.batch.clone()), limit: 1, ..BatchQuery::default() };
+        let begun = lane.once("ask the ledger for a batch", work.batch_page(&query)).await?;
+        let in_block = run.job.base.is_none() && begun.is_empty();
         let mut sheet = Sheet::default();
         for (at, entry) in run.entries.iter_mut().enumerate() {
             let Some(mapped) = entry.mapped.take() else {

@@ -1,7 +1,7 @@
 //! The records of a dataset: copied, caught up with what changes meanwhile, verified.
 //!
 //! `batch` moves one batch, `passes` finds what else must move, `judge` compares a page, `verify` and `audit` all of them
-//! (for the run, and for a person who asks). What the order of writes to the
+//! (for the run, and for a person who asks), `since` what may have changed after that. What the order of writes to the
 //! ledger guarantees: an item's `before` is durable before the target is touched, and a batch is `Done` only after the
 //! target has acknowledged it, so that a process that dies anywhere is resumed without loss.
 
@@ -11,12 +11,14 @@ mod intent;
 mod judge;
 pub(crate) mod passes;
 mod repair;
+mod since;
 mod standing;
 mod verify;
 
 pub use audit::{RecordAudit, audit, audited};
 pub(crate) use passes::{GONE, gone_before};
 pub use repair::{Repair, Take, decide, repair, retry_failed};
+pub use since::audit_since;
 pub(crate) use standing::merged;
 pub(crate) use verify::{Standing, fingerprint};
 pub use verify::{verify, verify_live};

@@ -159,7 +159,7 @@ impl<E: Engine> RecordStore for LiteStore<E> {
             let table = self.table(&doing, set).await?;
             table.key(&doing, &set.key)?;
             let count = self.count(&doing, &table).await?;
-            Ok(SetInfo { count: Some(count), fields: table.fields(), writable: table.writable })
+            Ok(table.info(Some(count)))
         })
         .await
     }

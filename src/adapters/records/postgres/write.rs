@@ -153,7 +153,7 @@ impl Writer for PostgresWriter<'_, '_> {
     fn fitting(&self, _group: &Group<'_>, rows: &[Row<'_>]) -> usize {
         let mut bytes = 0;
         let fits = |row: &&Row<'_>| {
-            bytes += row.values.iter().map(super::super::sql::weight).sum::<usize>();
+            bytes += row.values.iter().map(|value| super::super::sql::weight(value)).sum::<usize>();
             bytes <= MOST_BYTES
         };
         rows.iter().take_while(fits).count()

@@ -13,11 +13,15 @@ pub(super) mod times;
 use crate::{
     error::{Fault, FaultKind, Result},
     model::{Field, Key, Kind, Record, Value, text},
+    ports::{Link, SetInfo},
 };
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+/// Rows that are counted whoever is in a hurry.
+pub(super) const FEW: u64 = 200_000;
 
 /// A page ends early at about so many bytes of values: rows can be long.
 pub(super) const PAGE_BYTES: usize = 16 << 20;
@@ -46,6 +50,8 @@ pub(super) struct Table {
     pub(super) view: bool,
     /// This credential may write to it.
     pub(super) writable: bool,
+    /// Its foreign keys of one column.
+    pub(super) links: Vec<Link>,
 }
 
 impl Column {
@@ -122,9 +128,10 @@ impl Table {
         self.columns.iter().all(|column| free(&column.field) || given.contains(column.field.name.as_str()))
     }
 
-    /// The fields, for who asks what the set looks like.
-    pub(super) fn fields(&self) -> Vec<Field> {
-        self.columns.iter().map(|column| column.field.clone()).collect()
+    /// What the table is to somebody who asks what the set looks like, with so many rows.
+    pub(super) fn info(&self, count: Option<u64>) -> SetInfo {
+        let fields = self.columns.iter().map(|column| column.field.clone()).collect();
+        SetInfo { count, fields, writable: self.writable, links: self.links.clone(), ..SetInfo::default() }
     }
 }
 
