@@ -6,6 +6,7 @@
 //!
 //! Neighbours: `ports` above, SQLite below. Must never enter: anything that knows what the rows mean.
 
+mod blocks;
 mod fault;
 mod files;
 mod journal;

@@ -28,12 +28,20 @@ impl Kinds {
     /// The field that does not fit, its value, and why.
     pub(crate) fn take(&self, mut record: Record) -> Result<Record, String> {
         for (field, value) in &mut record.0 {
-            if let Some(kind) = self.0.get(field) {
-                let taken = kind.take(std::mem::replace(value, Value::Null));
-                *value = taken.map_err(|misfit| format!("field `{}`: {misfit}", text::clean(field, 60)))?;
-            }
+            *value = self.take_one(field, std::mem::replace(value, Value::Null))?;
         }
         Ok(record)
+    }
+
+    /// The value in the form of this field's kind.
+    ///
+    /// # Errors
+    /// As [`Self::take`].
+    pub(crate) fn take_one(&self, field: &str, value: Value) -> Result<Value, String> {
+        match self.0.get(field) {
+            None => Ok(value),
+            Some(kind) => kind.take(value).map_err(|misfit| format!("field `{}`: {misfit}", text::clean(field, 60))),
+        }
     }
 
     /// The text by which values of this field are compared; `None` for null.
@@ -80,13 +88,52 @@ impl Kinds {
     pub(crate) fn digest(&self, record: &Record) -> Digest {
         let mut text = String::with_capacity(512);
         for (field, value) in &record.0 {
-            quote(field, &mut text);
-            text.push(':');
-            match self.canonical(field, value) {
-                Some(value) => quote(&value, &mut text),
-                None => text.push_str("null"),
-            }
-            text.push('\n');
+            push_label(&mut text, field);
+            self.push_value(&mut text, field, value);
+        }
+        Digest::of(text.as_bytes())
+    }
+
+    fn push_value(&self, text: &mut String, field: &str, value: &Value) {
+        match self.canonical(field, value) {
+            Some(value) => quote(&value, text),
+            None => text.push_str("null"),
+        }
+        text.push('\n');
+    }
+}
+
+fn push_label(text: &mut String, field: &str) {
+    quote(field, text);
+    text.push(':');
+}
+
+/// Makes the digests of many records of the same fields.
+#[derive(Debug, Clone)]
+pub(crate) struct Digester {
+    /// Place, name and label of each field, in the order of the names.
+    fields: Vec<(usize, String, String)>,
+}
+
+impl Digester {
+    /// For records of these fields.
+    pub(crate) fn new<'f>(fields: impl Iterator<Item = &'f str>) -> Self {
+        let label = |field: &str| {
+            let mut label = String::new();
+            push_label(&mut label, field);
+            label
+        };
+        let mut fields: Vec<_> = fields.enumerate().map(|(at, field)| (at, field.to_owned(), label(field))).collect();
+        fields.sort_unstable_by(|one, other| one.1.cmp(&other.1));
+        Self { fields }
+    }
+
+    /// What [`Kinds::digest`] makes of the record with these values, given in the order of the fields.
+    pub(crate) fn digest(&self, kinds: &Kinds, values: &[Value]) -> Digest {
+        let mut text = String::with_capacity(256);
+        for (at, field, label) in &self.fields {
+            text.push_str(label);
+            kinds.push_value(&mut text, field, &values[*at]);
         }
         Digest::of(text.as_bytes())
     }

@@ -91,6 +91,23 @@ impl Mapping {
         })
     }
 
+    /// Whether there is anything to be made or filtered.
+    #[must_use]
+    pub fn makes(&self) -> bool {
+        self.has_filter() || !(self.computed.is_empty() && self.constants.is_empty() && self.fields.lookup.is_empty())
+    }
+
+    /// The texts of all expressions.
+    pub fn expressions(&self) -> impl Iterator<Item = &String> {
+        self.computed.values().chain(&self.fields.filter)
+    }
+
+    /// Whether some records stay behind.
+    #[must_use]
+    pub const fn has_filter(&self) -> bool {
+        self.fields.filter.is_some()
+    }
+
     /// The fields of a record of the new side that are carried back to the legacy side, under their names there, with its
     /// key. A field that the record does not have is left out, so a write leaves it as it is there.
     #[must_use]

@@ -107,13 +107,18 @@ impl Meter {
         self.turned_all(from, to, 1);
     }
 
-    /// So many items did.
+    /// So many items went from one state to another.
     pub(crate) fn turned_all(&self, from: Option<ItemState>, to: ItemState, count: u64) {
         let mut state = self.lock();
         if let Some(from) = from {
             state.progress.tally.take(from, count);
         }
         state.progress.tally.add(to, count);
+    }
+
+    /// The number of items in the source, as far as it is known.
+    pub(crate) fn total(&self) -> Option<u64> {
+        self.lock().progress.total
     }
 
     /// One more file was compared.

@@ -87,13 +87,33 @@ impl Ready<'_> {
         if matches!(record.get(&mapping.key), None | Some(Value::Null)) {
             return Err(mapping.refused(&format!("the record has no `{}`", mapping.key)));
         }
-        if let Some(filter) = &self.filter
-            && !filter.value(mapping, record)?.is_true()
-        {
+        if !self.fits(record)? {
             return Ok(None);
         }
         let mut out = mapping.carried(record);
-        out.extend(mapping.constants.iter().map(|(field, value)| (field.clone(), value.clone())));
+        out.extend(self.add(record, found)?);
+        Ok(Some(Record(out)))
+    }
+
+    /// The fields that the new side has beside those that are carried: constant, looked up, computed. `None` if the filter
+    /// leaves the record out. The record needs only the fields that [`Mapping::expressions`] and look-ups speak of.
+    ///
+    /// # Errors
+    /// As [`Self::forward`].
+    pub fn made(&self, record: &Record, found: &Found) -> Result<Option<BTreeMap<String, Value>>> {
+        if self.fits(record)? { self.add(record, found).map(Some) } else { Ok(None) }
+    }
+
+    fn fits(&self, record: &Record) -> Result<bool> {
+        match &self.filter {
+            Some(filter) => Ok(filter.value(self.mapping, record)?.is_true()),
+            None => Ok(true),
+        }
+    }
+
+    fn add(&self, record: &Record, found: &Found) -> Result<BTreeMap<String, Value>> {
+        let mapping = self.mapping;
+        let mut out = mapping.constants.clone();
         for field in mapping.fields.lookup.keys() {
             out.insert(field.clone(), mapping.found(field, record, found)?);
         }
@@ -108,7 +128,7 @@ impl Ready<'_> {
             };
             out.insert(formula.field.to_owned(), value);
         }
-        Ok(Some(Record(out)))
+        Ok(out)
     }
 }
 

@@ -46,18 +46,9 @@ pub(super) fn plan(key: &str, record: &Record, mapped: Mapped, known: Known<'_>)
     };
     let before = prior.map_or_else(|| known.standing.map(Record::to_json), |prior| prior.before.clone());
     let mut item = ItemRow {
-        lane: known.lane.clone(),
-        key: key.to_owned(),
-        batch: known.batch.clone(),
-        state: ItemState::Pending,
-        source: String::new(),
-        digest: None,
-        bytes: 0,
         attempts: prior.map_or(0, |prior| prior.attempts),
-        error: None,
-        reason: String::new(),
-        facts: None,
         before,
+        ..ItemRow::record(known.lane, known.batch, ItemState::Pending, key.to_owned())
     };
     let mapped = match mapped {
         Ok(Some(mapped)) => mapped,
