@@ -76,7 +76,7 @@ impl Databases {
     fn lane(&self, folder: &Path, rest: &str, verify: bool) -> Used {
         fs::write(folder.join("cutover.toml"), self.plan(rest)).expect("a plan");
         let mut command = Command::new(std::env::current_exe().expect("this program"));
-        measured(command.arg(if verify { "verify" } else { "copy" }).arg(folder))
+        measured(command.arg("lane").arg(folder).arg(if verify { "verify" } else { "copy" }))
     }
 
     fn pgcopydb(&self, words: &[&str]) -> Used {
