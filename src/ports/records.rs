@@ -95,6 +95,11 @@ pub trait RecordStore: Send + Sync {
     /// `set.updated`; without it the fault is `Plan`.
     async fn changes(&self, set: &SetRef, since: Timestamp, from: &Cursor, limit: u32) -> Result<Page>;
 
+    /// How many records [`Self::changes`] would give, if the store can say without giving them; `None` if it cannot.
+    async fn count_changes(&self, _set: &SetRef, _since: Timestamp) -> Result<Option<u64>> {
+        Ok(None)
+    }
+
     /// The records of these keys; a key that is not there is missing from the answer. Order is free.
     async fn fetch(&self, set: &SetRef, keys: &[Key]) -> Result<Vec<Record>>;
 

@@ -82,7 +82,7 @@ fn is_still(view: &RunView, lane: &LaneId) -> bool {
 fn pause(view: &RunView, flight: Option<&Flight>, depth: PauseDepth, by: Actor, reason: String) -> Vec<Effect> {
     let mut effects = vec![Effect::Emit(EventKind::Pausing { depth, by, reason })];
     if flight.is_none() {
-        effects.push(Effect::Emit(EventKind::Paused));
+        // Nothing has to drain but what follows the source: `advance` says that the run is paused.
         return effects;
     }
     effects.push(Effect::Pause(Some(depth)));

@@ -5,7 +5,7 @@
 //! `listing` writes what the source has into the ledger; `mover` moves what the ledger says is open, batch by batch (`underway`);
 //! both run at the same time. `transfer` moves one blob and proves it, in `parts` if it is long; `existing` decides about
 //! objects that stand in the target already; `pace` says how many at once; `verify` compares in a run and `audit` for a
-//! person; `batches` does one batch; `write_back` tells the legacy table. A blob that stood in the
+//! person; `batches` does one batch; `follow` what changes until the drain; `write_back` tells the legacy table. A blob that stood in the
 //! target under a key that the run needs is kept aside before it is overwritten, and comes back from there.
 
 mod audit;
@@ -13,6 +13,7 @@ mod batches;
 mod compare;
 mod existing;
 mod facts;
+pub(crate) mod follow;
 mod listing;
 pub(crate) mod mover;
 mod pace;

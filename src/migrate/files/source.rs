@@ -18,7 +18,7 @@ use futures::{
     stream::{self, BoxStream},
 };
 use serde_json::{Value, json};
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 /// Blobs on a page of a listing.
 const PAGE: u32 = 1000;
@@ -57,6 +57,14 @@ impl<'a> FileLane<'a> {
     /// Whether the bucket says which files there are, and nobody what they must be.
     pub(crate) const fn is_listing(&self) -> bool {
         matches!(self.source, Source::Listing(_))
+    }
+
+    /// How long before the source's clock a change of it may become visible.
+    pub(crate) const fn overlap(&self) -> Duration {
+        match &self.source {
+            Source::Records { lane, .. } => lane.dataset.overlap,
+            Source::Listing(_) => Duration::ZERO,
+        }
     }
 
     /// The dataset whose files these are.

@@ -1,17 +1,19 @@
 //! The records of a dataset: copied, caught up with what changes meanwhile, verified.
 //!
-//! `batch` moves one batch, `passes` finds what else must move, `judge` compares a page, `verify` and `audit` all of them
+//! `batch` moves one batch, `passes` finds what else must move, `follow` does so until the drain, with `sweep`; `judge` compares a page, `verify` and `audit` all of them
 //! (for the run, and for a person who asks). What the order of writes to the
 //! ledger guarantees: an item's `before` is durable before the target is touched, and a batch is `Done` only after the
 //! target has acknowledged it, so that a process that dies anywhere is resumed without loss.
 
 mod audit;
 pub(crate) mod batch;
+pub(crate) mod follow;
 mod intent;
 mod judge;
 pub(crate) mod passes;
 mod repair;
 mod standing;
+mod sweep;
 mod verify;
 
 pub use audit::{RecordAudit, audit, audited};
@@ -36,13 +38,8 @@ use crate::{
 };
 use batch::{Job, Mover};
 use futures::{Stream, StreamExt, stream};
+use passes::Reach;
 use std::{sync::atomic::Ordering, time::Duration};
-
-/// How far before the store's own clock a watermark is set: its answer has whole seconds, and a transaction may commit
-/// a moment after the time it wrote down.
-const OVERLAP: Duration = Duration::from_secs(2);
-/// The same where the store does not say what time it is, and this machine's clock must do.
-const OVERLAP_UNSAID: Duration = Duration::from_mins(1);
 
 /// Moves the dataset's records to the new side, then carries what changed meanwhile until nothing new comes. Each batch
 /// is read back right after it was written.
@@ -52,11 +49,22 @@ const OVERLAP_UNSAID: Duration = Duration::from_mins(1);
 /// `Cancelled` when stopped. In every case it can be called again and goes on where it was.
 pub async fn copy(cx: &StepContext, dataset: &DatasetPlan) -> Result<StepDone> {
     let lane = Lane::new(cx, dataset, LaneKind::Records, LaneStage::Copying)?;
-    let result = copy_all(&lane).await;
+    let result = copy_all(&lane, Reach::Changes).await;
     lane.conclude(LaneStage::Verifying, result).await
 }
 
-async fn copy_all(lane: &Lane<'_>) -> Result<StepDone> {
+/// The same after a comparison found that the source was written since: reads all of it again, because what was written may
+/// bear a time of long ago, or the one it had before.
+///
+/// # Errors
+/// As [`copy`].
+pub async fn copy_again(cx: &StepContext, dataset: &DatasetPlan) -> Result<StepDone> {
+    let lane = Lane::new(cx, dataset, LaneKind::Records, LaneStage::Copying)?;
+    let result = copy_all(&lane, Reach::Everything).await;
+    lane.conclude(LaneStage::Verifying, result).await
+}
+
+async fn copy_all(lane: &Lane<'_>, reach: Reach) -> Result<StepDone> {
     undo::finish_begun(undo::Undone::Records(lane)).await?;
     lane.take_stock().await?;
     lane.meter.set_total(Some(lane.count(&lane.old).await?));
@@ -69,7 +77,7 @@ async fn copy_all(lane: &Lane<'_>) -> Result<StepDone> {
     if let Some(from) = start.from {
         pump(lane, main_jobs(&mover, from, start.done), || lane.room(), |job| mover.move_batch(job)).await?;
     }
-    passes::catch_up(&mover).await?;
+    passes::catch_up(&mover, reach).await?;
     passes::redo(&mover, &[ItemState::Pending]).await?;
     passes::drop_gone(&mover).await?;
     passes::tidy(&mover).await?;
@@ -125,9 +133,8 @@ fn main_jobs<'s>(mover: &'s Mover<'_>, from: Cursor, done: u64) -> impl Stream<I
         if !migration.pace.is_zero() {
             lane.cx.signals.wait(migration.pace).await?;
         }
-        let asked = Timestamp::now();
         let Some(read) = pages.next().await.transpose()? else { return Ok(None) };
-        note_watermark(lane, read.page.as_of, asked).await?;
+        note_watermark(lane, read.page.as_of).await?;
         lane.meter.set_total(read.page.total);
         let number = number + 1;
         mover.last_number.fetch_max(number, Ordering::Relaxed);
@@ -142,18 +149,20 @@ fn main_jobs<'s>(mover: &'s Mover<'_>, from: Cursor, done: u64) -> impl Stream<I
     })
 }
 
-/// The watermark that a read which began at `asked` and brought `as_of` stands for.
-pub(crate) fn watermark_of(as_of: Option<Timestamp>, asked: Timestamp) -> Timestamp {
-    let (at, overlap) = as_of.map_or((asked, OVERLAP_UNSAID), |at| (at, OVERLAP));
-    at.saturating_sub(overlap).unwrap_or(Timestamp::MIN)
+/// The watermark that a read stands for: the store's own clock when it answered, less the overlap. A store that does not
+/// say what time it is gives none, and every pass reads all of it: no other clock can stand in for the one that writes the
+/// timestamps.
+pub(crate) fn watermark_of(as_of: Option<Timestamp>, overlap: Duration) -> Option<Timestamp> {
+    as_of.map(|at| at.saturating_sub(overlap).unwrap_or(Timestamp::MIN))
 }
 
 /// Keeps the first watermark of the lane.
-async fn note_watermark(lane: &Lane<'_>, as_of: Option<Timestamp>, asked: Timestamp) -> Result<()> {
-    if lane.noted("watermark").await?.is_none() {
-        lane.note("watermark", &watermark_of(as_of, asked).to_string().into()).await?;
+async fn note_watermark(lane: &Lane<'_>, as_of: Option<Timestamp>) -> Result<()> {
+    let mark = watermark_of(as_of, lane.dataset.overlap);
+    match mark {
+        Some(mark) if lane.noted("watermark").await?.is_none() => lane.note("watermark", &mark.to_string().into()).await,
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// From when on changes of the source have not been carried yet.

@@ -88,14 +88,14 @@ impl PostgresStore {
         let mut session = self.sessions.begin(doing, false).await?;
         let table = self.table(doing, &mut session, set).await?;
         session.end(doing).await?;
-        self.count(doing, &table).await
+        self.count(doing, &table, "").await
     }
 
-    /// How many rows there are, if that can be said in a part of the time that the call has.
-    async fn count(&self, doing: &str, table: &Table) -> Result<Option<u64>> {
+    /// How many rows there are that this filter lets through, if that can be said in a part of the time that the call has.
+    async fn count(&self, doing: &str, table: &Table, filter: &str) -> Result<Option<u64>> {
         let count = async {
             let mut session = self.sessions.begin(doing, false).await?;
-            let sql = format!("SELECT count(*) FROM {}", table.place);
+            let sql = format!("SELECT count(*) FROM {}{filter}", table.place);
             let row = sqlx::query(AssertSqlSafe(sql)).fetch_one(&mut session.connection).await;
             let count: i64 = row.and_then(|row| row.try_get(0)).map_err(|error| fault(doing, error))?;
             session.end(doing).await?;
@@ -279,7 +279,7 @@ impl RecordStore for PostgresStore {
             let table = self.look(&doing, &mut session, set).await?;
             table.key(&doing, &set.key)?;
             session.end(&doing).await?;
-            let count = Box::pin(self.count(&doing, &table)).await?;
+            let count = Box::pin(self.count(&doing, &table, "")).await?;
             Ok(SetInfo { count, fields: table.fields(), writable: table.writable })
         })
         .await
@@ -312,6 +312,19 @@ impl RecordStore for PostgresStore {
         let doing = format!("read changes since {since} of {} from {}", set.name, self.name);
         let updated = sql::updated(&doing, set.updated.as_ref())?;
         self.call(&doing, set, Box::pin(self.page(&doing, set, Only::Since(updated, since), from, limit))).await
+    }
+
+    async fn count_changes(&self, set: &SetRef, since: Timestamp) -> Result<Option<u64>> {
+        let doing = format!("count changes since {since} of {} in {}", set.name, self.name);
+        let updated = sql::updated(&doing, set.updated.as_ref())?;
+        self.call(&doing, set, async {
+            let mut session = self.sessions.begin(&doing, false).await?;
+            let table = self.table(&doing, &mut session, set).await?;
+            session.end(&doing).await?;
+            let only = changed(&doing, table.column(&doing, updated)?, since)?;
+            self.count(&doing, &table, &format!(" WHERE {only}")).await
+        })
+        .await
     }
 
     async fn fetch(&self, set: &SetRef, keys: &[Key]) -> Result<Vec<Record>> {
