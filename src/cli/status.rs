@@ -144,7 +144,8 @@ pub(super) fn followed(lane: &LaneProgress, now: Timestamp) -> String {
     }
     let whole = |time: Duration| duration::format(Duration::from_secs(time.as_secs()));
     let behind = follow.lag(now).map_or_else(|| "not begun".to_owned(), |lag| format!("{} behind", whole(lag)));
-    let records = follow.records().map_or_else(String::new, |count| format!(", {count} records changed in the last pass"));
+    let records =
+        follow.records().map_or_else(String::new, |count| format!(", {count} records changed in the last pass"));
     let keeps_up = if follow.keeps_up() == Some(false) { ", DOES NOT KEEP UP" } else { "" };
     format!("follows, {behind}{records}{keeps_up}")
 }

@@ -134,7 +134,8 @@ impl Dispatcher {
     async fn go_on(&mut self) -> Result<()> {
         self.policy.hold = *self.wires.hold.borrow();
         self.mind_follower();
-        while self.state.flight.is_none() && self.state.ended.is_none() && !self.is_cut() && !self.is_left_by_follower() {
+        while self.state.flight.is_none() && self.state.ended.is_none() && !self.is_cut() && !self.is_left_by_follower()
+        {
             let effects = decide::advance(&self.view, &self.policy);
             if effects.is_empty() {
                 break;

@@ -64,7 +64,11 @@ impl Follower for Counts {
             cx.signals.breathe().await?;
             tokio::task::yield_now().await;
         }
-        if self.fail.load(Ordering::SeqCst) { Err(Fault::new(FaultKind::Unreachable, "ask the source")) } else { Ok(()) }
+        if self.fail.load(Ordering::SeqCst) {
+            Err(Fault::new(FaultKind::Unreachable, "ask the source"))
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -77,7 +81,10 @@ impl Counts {
     async fn goes_on(&self, rounds: u32) {
         let all = self.rounds() + rounds;
         let mut began = self.rounds.subscribe();
-        tokio::time::timeout(LONG, began.wait_for(|rounds| *rounds >= all)).await.expect("it goes round").expect("it lives");
+        tokio::time::timeout(LONG, began.wait_for(|rounds| *rounds >= all))
+            .await
+            .expect("it goes round")
+            .expect("it lives");
     }
 
     fn assert_left(&self) {

@@ -14,7 +14,9 @@ use crate::{
     },
     error::{Fault, FaultKind, Result},
     event::{Event, EventKind, PhaseOutline, StepOutline},
-    model::{Actor, BatchProgress, BatchState, Follow, LaneProgress, LaneStage, Mode, Outcome, RunId, StepId, Timestamp},
+    model::{
+        Actor, BatchProgress, BatchState, Follow, LaneProgress, LaneStage, Mode, Outcome, RunId, StepId, Timestamp,
+    },
     plan::Plan,
     ports::{BatchQuery, BatchRow, Journal, Ports, Work},
     watch,

@@ -3,8 +3,8 @@
 use crate::{
     command::Command,
     engine::{
-        Checked, Engine, Follower, Parts, PhaseScript, Script, Start, Step, StepContext, StepDone, Surroundings, fold, start,
-        view::RunView,
+        Checked, Engine, Follower, Parts, PhaseScript, Script, Start, Step, StepContext, StepDone, Surroundings, fold,
+        start, view::RunView,
     },
     error::{Fault, FaultKind, Result},
     event::{Event, UndoNote},

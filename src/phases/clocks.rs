@@ -98,9 +98,7 @@ fn clock(store: &str, read: &Result<Option<Reading>>) -> Check {
         Ok(Some(reading)) => judged(name, *reading, "", "this machine"),
         Ok(None) => Check::new(name, Verdict::Unknown, "it does not say", Timestamp::now())
             .remedy("compare the clocks by hand, then waive this check"),
-        Err(fault) => {
-            Check::new(name, Verdict::Fail, fault.chain(), Timestamp::now()).remedy(fault.kind.remedy())
-        }
+        Err(fault) => Check::new(name, Verdict::Fail, fault.chain(), Timestamp::now()).remedy(fault.kind.remedy()),
     }
 }
 
@@ -127,10 +125,10 @@ mod tests {
         assert_eq!(slow.said("this machine"), "3.0 s behind this machine, give or take 0.0 s");
         assert!(fast.is_good() && slow.is_good());
         let between = apart("django", "d1", fast, slow);
-        assert_eq!((between.verdict, between.value.as_str()), (
-            Verdict::Fail,
-            "django is 6.0 s ahead of d1, give or take 0.2 s",
-        ));
+        assert_eq!(
+            (between.verdict, between.value.as_str()),
+            (Verdict::Fail, "django is 6.0 s ahead of d1, give or take 0.2 s",)
+        );
     }
 
     #[test]

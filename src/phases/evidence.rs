@@ -166,8 +166,9 @@ async fn walk(cx: &StepContext, how: Again<'_>) -> Option<Check> {
 /// Everything that can change, measured now.
 async fn anew(cx: &StepContext, view: &RunView, phase: Phase) -> Vec<Check> {
     let age = cx.plan.rollback.evidence_max_age;
-    let surroundings =
-        async { within(LOOK, "look at the surroundings", async { Ok(preparation::surroundings(cx, false).await) }).await };
+    let surroundings = async {
+        within(LOOK, "look at the surroundings", async { Ok(preparation::surroundings(cx, false).await) }).await
+    };
     let (surroundings, stores, buckets, switches, accounted, followed) = tokio::join!(
         surroundings,
         stores(cx),

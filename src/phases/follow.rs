@@ -150,11 +150,13 @@ fn judged(
         return (Verdict::Fail, value, "mend what it names: it is tried again by itself");
     }
     if failed > may_fail {
-        let remedy = "see `cutover deadletters` or `cutover files`, and mend the source or the plan: they are tried again";
+        let remedy =
+            "see `cutover deadletters` or `cutover files`, and mend the source or the plan: they are tried again";
         return (Verdict::Fail, format!("{failed} failed; {said}"), remedy);
     }
     if follow.keeps_up() == Some(false) {
-        let remedy = "raise the concurrency, index the field that says when a record changed, or wait for a quieter hour";
+        let remedy =
+            "raise the concurrency, index the field that says when a record changed, or wait for a quieter hour";
         return (Verdict::Fail, format!("does not keep up: {said}"), remedy);
     }
     if follow.lag(now).is_some_and(|lag| lag > patience) {
@@ -183,7 +185,8 @@ fn forecast(standing: &[Standing], now: Timestamp) -> Check {
     let name = "drain forecast";
     match follow::forecast(standing, now) {
         Some(Between { low, high }) => {
-            let value = format!("{:.1} to {:.1} s, then both sides are compared", low.as_secs_f64(), high.as_secs_f64());
+            let value =
+                format!("{:.1} to {:.1} s, then both sides are compared", low.as_secs_f64(), high.as_secs_f64());
             Check::new(name, Verdict::Pass, value, now)
         }
         None => Check::new(name, Verdict::Unknown, "passes and sweep are not measured yet", now)

@@ -67,8 +67,5 @@ fn the_drain_is_forecast_as_a_range_or_not_at_all() {
     users.follow.swept = Some(Sweep { took_ms: 2000, ..Sweep::new(at(12)) });
     let bucket = Standing { listed: true, ..lane(&[]) };
     let check = forecast(&[users, bucket], at(22));
-    assert_eq!((check.verdict, check.value.as_str()), (
-        Verdict::Pass,
-        "2.0 to 8.0 s, then both sides are compared",
-    ));
+    assert_eq!((check.verdict, check.value.as_str()), (Verdict::Pass, "2.0 to 8.0 s, then both sides are compared",));
 }

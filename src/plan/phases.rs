@@ -1,10 +1,12 @@
 //! What the plan tells the phases, the rules that watch, the migration and the rollback.
 
 use super::{
-    CommandPlan, ConflictPolicy, FollowPlan, MigrationPlan, OnExisting, Op, PhasePlan, ProbeKind, ProbePlan, RollbackPlan,
-    RuleAction, RulePlan,
+    CommandPlan, ConflictPolicy, FollowPlan, MigrationPlan, OnExisting, Op, PhasePlan, ProbeKind, ProbePlan,
+    RollbackPlan, RuleAction, RulePlan,
     check::{self, Placed},
-    limits::{AMOUNTS, BATCH_BYTES, CADENCES, COMMAND_TIMEOUT, FIVE_MINUTES, MONITORING_EVERY, SPANS, SWEEP, TIMEOUTS, WAITS},
+    limits::{
+        AMOUNTS, BATCH_BYTES, CADENCES, COMMAND_TIMEOUT, FIVE_MINUTES, MONITORING_EVERY, SPANS, SWEEP, TIMEOUTS, WAITS,
+    },
     reader::Node,
     request::command,
     table::Table,

@@ -21,10 +21,8 @@ impl Far {
     pub(crate) const fn of(lane: &LaneProgress) -> Self {
         let tally = &lane.tally;
         let listed = tally.items().saturating_sub(tally.skipped);
-        let moves = matches!(
-            lane.stage,
-            LaneStage::Copying | LaneStage::Following | LaneStage::Verifying | LaneStage::Done
-        );
+        let moves =
+            matches!(lane.stage, LaneStage::Copying | LaneStage::Following | LaneStage::Verifying | LaneStage::Done);
         let whole = match (lane.kind, lane.total) {
             (LaneKind::Records, Some(total)) => Some(total.saturating_sub(tally.skipped)),
             // What a listing that was broken off had found is not the whole.

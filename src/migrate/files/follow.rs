@@ -27,7 +27,8 @@ pub(crate) async fn follow(cx: &StepContext, of: FilesOf<'_>, whole: bool) -> Re
 async fn pass(files: &FileLane<'_>, follow: &mut Follow, whole: bool) -> Result<()> {
     let (began, clock) = (Timestamp::now(), Instant::now());
     let carried = if whole {
-        let before = files.lane.once("ask the ledger for sums", files.lane.cx.work.tally(&files.lane.id)).await?.items();
+        let before =
+            files.lane.once("ask the ledger for sums", files.lane.cx.work.tally(&files.lane.id)).await?.items();
         copy_all(files).await?;
         files.lane.meter.tally().items().saturating_sub(before)
     } else {

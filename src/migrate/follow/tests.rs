@@ -97,7 +97,9 @@ async fn a_commit_within_the_overlap_is_carried_by_the_next_pass() {
     world.old.put("users", user(20));
     records::follow::pass(&cx, &users()).await.unwrap();
     // Two seconds of overlap: this one began one second before the pass that did not see it.
-    world.old.put_as_it_is("users", json!({"id": 5, "first": "Slow", "last": "Commit", "updated_at": began.to_string()}));
+    world
+        .old
+        .put_as_it_is("users", json!({"id": 5, "first": "Slow", "last": "Commit", "updated_at": began.to_string()}));
     assert_eq!(records::follow::pass(&cx, &users()).await.unwrap().carried, 1);
     world.assert_users_arrived();
 }
@@ -252,7 +254,10 @@ fn change(world: &World, random: &mut StdRng) {
     let id = random.random_range(1..24);
     match random.random_range(0..5) {
         0 => world.old.put("users", user(id)),
-        1 => world.old.put("users", json!({"id": id, "first": format!("F{}", random.random_range(0..99)), "last": "L", "updated_at": ""})),
+        1 => world.old.put(
+            "users",
+            json!({"id": id, "first": format!("F{}", random.random_range(0..99)), "last": "L", "updated_at": ""}),
+        ),
         2 => world.old.remove("users", &id.to_string()),
         3 if world.old.row("users", &id.to_string()).is_some() => {
             world.old.put_as_it_is("users", old_user(id, "Untold"));

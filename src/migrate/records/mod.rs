@@ -160,7 +160,9 @@ pub(crate) fn watermark_of(as_of: Option<Timestamp>, overlap: Duration) -> Optio
 async fn note_watermark(lane: &Lane<'_>, as_of: Option<Timestamp>) -> Result<()> {
     let mark = watermark_of(as_of, lane.dataset.overlap);
     match mark {
-        Some(mark) if lane.noted("watermark").await?.is_none() => lane.note("watermark", &mark.to_string().into()).await,
+        Some(mark) if lane.noted("watermark").await?.is_none() => {
+            lane.note("watermark", &mark.to_string().into()).await
+        }
         _ => Ok(()),
     }
 }

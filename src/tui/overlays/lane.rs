@@ -149,10 +149,12 @@ fn follow(model: &Model, lane: &LaneProgress, room: usize) -> Vec<Line> {
     let Some(follow) = &lane.follow else { return Vec::new() };
     let now = model.moment.wall;
     let behind = follow.lag(now).map_or_else(|| "not begun".into(), say::clock);
-    let records = follow.records().map_or_else(String::new, |count| format!("   {} changed in the last pass", say::full(count)));
+    let records =
+        follow.records().map_or_else(String::new, |count| format!("   {} changed in the last pass", say::full(count)));
     let mut out = vec![named(model, "behind", Role::Text, &format!("{behind}{records}"), room)];
     if let (Some(changes), Some(keeps_up)) = (follow.changes_per_s(), follow.keeps_up()) {
-        let carried = follow.carried_per_s().map_or_else(String::new, |rate| format!(", {}/s can be carried", say::rate(rate)));
+        let carried =
+            follow.carried_per_s().map_or_else(String::new, |rate| format!(", {}/s can be carried", say::rate(rate)));
         let (role, verdict) = if keeps_up { (Role::Ok, "keeps up") } else { (Role::Crit, "does not keep up") };
         let text = format!("{verdict}: {} records/s change{carried}", say::rate(changes));
         out.push(named(model, "source", role, &text, room));
