@@ -15,7 +15,8 @@ use super::{
     lane::Track,
     records::{
         self,
-        follow::{Brought, FOLLOW, keep, kept},
+        follow::{FOLLOW, keep, kept},
+        passes::Passed,
     },
     undo::{undo_files, undo_records, undo_set},
     verified::counted,
@@ -127,7 +128,7 @@ impl<'a> Round<'a> {
                 continue;
             }
             let passed = records::follow::pass(cx, dataset).await;
-            let Some(Brought { told: keys, .. }) = self.note(&dataset.name, passed)? else { continue };
+            let Some(Passed { told: keys, .. }) = self.note(&dataset.name, passed)? else { continue };
             told.push((dataset, keys));
             if dataset.blob.is_some() {
                 let files = FilesOf::Dataset(dataset);
@@ -221,7 +222,7 @@ pub async fn drain(cx: &StepContext) -> Result<StepDone> {
         let (mut brought, mut told) = (0, Vec::new());
         for dataset in &cx.plan.datasets {
             let passed = records::follow::pass(cx, dataset).await?;
-            brought += passed.carried;
+            brought += passed.brought;
             told.push((dataset, passed.told));
         }
         for (dataset, keys) in told.into_iter().rev() {

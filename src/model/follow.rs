@@ -11,8 +11,8 @@ use std::time::Duration;
 const KEPT: usize = 8;
 /// Passes before anything is said of the speed: the first one also carries what changed during the copy.
 const ENOUGH: usize = 2;
-/// However slow the passes are, a lane that is further behind than so many of them together with their waits stands still.
-const PATIENCE: u32 = 5;
+/// However slow the passes are, a lane that is further behind than so many times what lay between them stands still.
+const PATIENCE: u32 = 3;
 /// And it is never said to stand still before this.
 const SHORTEST_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -170,10 +170,13 @@ impl Follow {
         self.load().map(|load| load < 1.0)
     }
 
-    /// How far behind a lane may be that passes as often as this before it must be said that it stands still.
+    /// How far behind a lane may be that passes as often as this before it must be said that it stands still. Other lanes
+    /// have their turn between two passes; the first one covers the copy, which says nothing.
     #[must_use]
     pub fn patience(&self, every: Duration) -> Duration {
-        (every + self.longest()).saturating_mul(PATIENCE).max(SHORTEST_PATIENCE)
+        let between = self.passes.iter().skip(1).map(|pass| pass.covered_ms).max();
+        let usual = Duration::from_millis(between.unwrap_or_default()).max(every + self.longest());
+        usual.saturating_mul(PATIENCE).max(SHORTEST_PATIENCE)
     }
 
     fn longest(&self) -> Duration {
@@ -284,8 +287,9 @@ mod tests {
     #[test]
     fn patience_grows_with_the_passes() {
         let every = Duration::from_secs(10);
-        assert_eq!(Follow::default().patience(every), Duration::from_secs(50));
-        assert_eq!(followed(&[(10, 60, 1)]).patience(every), Duration::from_secs(350));
+        assert_eq!(Follow::default().patience(every), Duration::from_secs(30));
+        assert_eq!(followed(&[(500, 60, 1)]).patience(every), Duration::from_secs(210));
+        assert_eq!(followed(&[(500, 60, 1), (600, 60, 1)]).patience(every), Duration::from_secs(300));
         assert_eq!(Follow::default().patience(Duration::from_millis(50)), SHORTEST_PATIENCE);
     }
 }

@@ -100,7 +100,7 @@ async fn a_commit_within_the_overlap_is_carried_by_the_next_pass() {
     world
         .old
         .put_as_it_is("users", json!({"id": 5, "first": "Slow", "last": "Commit", "updated_at": began.to_string()}));
-    assert_eq!(records::follow::pass(&cx, &users()).await.unwrap().carried, 1);
+    assert_eq!(records::follow::pass(&cx, &users()).await.unwrap().brought, 1);
     world.assert_users_arrived();
 }
 
@@ -109,7 +109,7 @@ async fn a_commit_after_the_overlap_is_found_by_the_sweep() {
     let world = World::new(6, 0);
     let cx = ahead(&world).await;
     world.old.put_as_it_is("users", old_user(5, "Slow"));
-    assert_eq!(records::follow::pass(&cx, &users()).await.unwrap().carried, 0, "no watermark reaches back so far");
+    assert_eq!(records::follow::pass(&cx, &users()).await.unwrap().brought, 0, "no watermark reaches back so far");
     round(&cx, OFTEN).await.unwrap();
     world.assert_users_arrived();
     let swept = follow_of(&cx, "users").await.swept.unwrap();

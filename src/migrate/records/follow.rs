@@ -6,7 +6,7 @@
 
 use super::{
     batch::Mover,
-    passes::{self, Reach},
+    passes::{self, Passed, Reach},
     sweep, watermark,
 };
 use crate::{
@@ -41,27 +41,19 @@ pub(crate) async fn keep(lane: &Track<'_>, follow: &Follow) -> Result<()> {
     lane.note(FOLLOW, &serde_json::json!(follow)).await
 }
 
-/// What a pass came to.
-#[derive(Debug, Default)]
-pub(crate) struct Brought {
-    /// Changes that were carried.
-    pub(crate) carried: u64,
-    /// Keys that the source says were deleted, to be taken back once no lane needs them any more.
-    pub(crate) told: Vec<Key>,
-}
-
-/// Carries what changed in the source since the last pass.
+/// Carries what changed in the source since the last pass. What the source says was deleted is for the caller to take back,
+/// once no lane needs it any more.
 ///
 /// # Errors
 /// The fault of the last attempt, which is kept as what keeps the lane from following; `Cancelled` when stopped.
-pub(crate) async fn pass(cx: &StepContext, dataset: &DatasetPlan) -> Result<Brought> {
+pub(crate) async fn pass(cx: &StepContext, dataset: &DatasetPlan) -> Result<Passed> {
     let lane = Lane::new(cx, dataset, LaneKind::Records, LaneStage::Following)?;
     let mut follow = kept(&lane).await?.unwrap_or_default();
     let result = pass_over(&lane, &mut follow).await;
     at_rest(&lane, follow, result).await
 }
 
-async fn pass_over(lane: &Lane<'_>, follow: &mut Follow) -> Result<Brought> {
+async fn pass_over(lane: &Lane<'_>, follow: &mut Follow) -> Result<Passed> {
     lane.meter.set_follow(follow);
     lane.take_stock().await?;
     lane.meter.set_total(Some(lane.meter.tally().items()));
@@ -73,10 +65,9 @@ async fn pass_over(lane: &Lane<'_>, follow: &mut Follow) -> Result<Brought> {
     if (1..=RETRIED).contains(&lane.meter.tally().failed) {
         passes::redo(&mover, &[ItemState::Failed]).await?;
     }
-    let carried = passed.brought + passed.told.len() as u64;
-    follow.passed(began, clock.elapsed(), carried);
+    follow.passed(began, clock.elapsed(), passed.brought);
     keep(lane, follow).await?;
-    Ok(Brought { carried, told: passed.told })
+    Ok(passed)
 }
 
 /// Changes since the last pass began, if the store can count them.
