@@ -151,15 +151,15 @@ impl Dispatcher {
     fn mind_follower(&mut self) {
         let Some(follower) = self.script.follower.clone() else { return };
         let wanted = follower::wanted(&self.view, &follower.after(), follower.until());
-        match &mut self.state.following {
-            None if wanted && self.state.ended.is_none() && !self.token().is_cancelled() => {
-                let mut cx = self.cx.clone();
-                cx.report = Reporter::new(StepId::new(decide::FOLLOWER), self.wires.progress_in.clone());
-                let (stop, inbox) = (self.token().child_token(), self.wires.inbox_in.clone());
-                self.state.following = Some(Following::begin(follower, &cx, stop, inbox));
+        if let Some(following) = &mut self.state.following {
+            if !wanted && !following.is_leaving() {
+                following.leave(follower::may_finish(&self.view));
             }
-            Some(following) if !wanted && !following.is_leaving() => following.leave(follower::may_finish(&self.view)),
-            _ => {}
+        } else if wanted && self.state.ended.is_none() && !self.token().is_cancelled() {
+            let mut cx = self.cx.clone();
+            cx.report = Reporter::new(StepId::new(decide::FOLLOWER), self.wires.progress_in.clone());
+            let (stop, inbox) = (self.token().child_token(), self.wires.inbox_in.clone());
+            self.state.following = Some(Following::begin(follower, &cx, stop, inbox));
         }
     }
 
