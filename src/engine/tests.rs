@@ -76,8 +76,8 @@ impl Step for Turn {
     }
 }
 
-pub(super) struct Calm {
-    pub(super) verdict: Mutex<Verdict>,
+struct Calm {
+    verdict: Mutex<Verdict>,
 }
 
 #[async_trait]
@@ -127,7 +127,7 @@ impl Journal for Memory {
 pub(super) struct Night {
     world: Arc<World>,
     pub(super) journal: Arc<Memory>,
-    pub(super) calm: Arc<Calm>,
+    calm: Arc<Calm>,
     plan: Arc<Plan>,
     pub(super) follower: Option<Arc<dyn Follower>>,
 }
