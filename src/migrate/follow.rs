@@ -12,7 +12,7 @@
 
 use super::{
     files::{self, FilesOf},
-    lane::Track,
+    lane::{Lane, Track},
     records::{
         self,
         follow::{FOLLOW, keep, kept},
@@ -22,7 +22,7 @@ use super::{
     verified::counted,
 };
 use crate::{
-    engine::{StepContext, StepDone},
+    engine::{StepContext, StepDone, Unmet},
     error::{Fault, Result},
     model::{Between, Check, Follow, Key, LaneId, LaneKind, LaneStage, Sweep, Timestamp, Verdict},
     plan::{DatasetPlan, FollowPlan},
@@ -33,6 +33,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// Longest wait of the drain for transactions that are open in the source.
+const OPEN_FOR: Duration = Duration::from_mins(1);
+/// How often it looks whether they have ended.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
 /// Passes of the drain over one lane before the rest is left to the lane's own step: somebody still writes.
 const PASSES: u32 = 8;
 
@@ -217,6 +221,7 @@ pub async fn drain(cx: &StepContext) -> Result<StepDone> {
     let cx = &lenient(cx);
     let began = Instant::now();
     let forecast = forecast(&standing(cx).await?, Timestamp::now());
+    nobody_writes(cx).await?;
     let mut carried = 0;
     for _ in 0..PASSES {
         let (mut brought, mut told) = (0, Vec::new());
@@ -245,6 +250,35 @@ pub async fn drain(cx: &StepContext) -> Result<StepDone> {
         Track::new(cx, lane, kind, LaneStage::Following).note(FOLLOW, &serde_json::Value::Null).await?;
     }
     Ok(drained(carried, gone, changed, began.elapsed(), forecast))
+}
+
+/// Waits until no transaction has something written that nobody sees yet: it would be seen after the last look.
+async fn nobody_writes(cx: &StepContext) -> Result<()> {
+    let began = Instant::now();
+    for dataset in &cx.plan.datasets {
+        let lane = Lane::new(cx, dataset, LaneKind::Records, LaneStage::Following)?;
+        let doing = format!("ask {} for open transactions", lane.old.name);
+        loop {
+            let open = lane.call(&doing, || lane.old.store.open_transactions(&lane.old.set)).await?;
+            let Some(since) = open.writing else { break };
+            let value = format!("one that began at {} has written", since.strftime("%F %TZ"));
+            if began.elapsed() > OPEN_FOR {
+                let check = Check::new(
+                    format!("open transactions of {}", lane.old.name),
+                    Verdict::Fail,
+                    value,
+                    Timestamp::now(),
+                )
+                .limit("none")
+                .remedy("end that session of the source, or the job behind it, then retry");
+                return Err(Unmet::fault("drain", vec![check]));
+            }
+            cx.report.note(None, format!("waits for a transaction of {}: {value}", lane.old.name));
+            cx.signals.wait(LOOK_AGAIN).await?;
+            cx.signals.breathe().await?;
+        }
+    }
+    Ok(())
 }
 
 fn drained(carried: u64, gone: u64, changed: u64, took: Duration, forecast: Option<Between>) -> StepDone {

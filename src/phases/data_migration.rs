@@ -169,7 +169,12 @@ async fn verify(cx: &StepContext, dataset: &DatasetPlan) -> Result<StepDone> {
         if cx.work.tally(&dataset.blob_lane()).await?.open() > 0 {
             files::copy(cx, dataset).await?;
         }
-        seen.push(files::verify(cx, dataset, files::VerifyLevel::Checksum).await?);
+        let mut found = files::verify(cx, dataset, files::VerifyLevel::Checksum).await?;
+        if !found.is_same() && cx.plan.migration.follow.is_some() {
+            files::copy_again(cx, dataset).await?;
+            found = files::verify(cx, dataset, files::VerifyLevel::Checksum).await?;
+        }
+        seen.push(found);
     }
     compared(&format!("find {} the same on both sides", dataset.name), &seen)
 }

@@ -23,7 +23,7 @@ pub use blobs::{
 };
 pub use journal::{Journal, RunSummary};
 pub use probe::{Measurement, Probe, Reading};
-pub use records::{Cursor, Page, RecordStore, SetInfo, SetRef, WriteOutcome};
+pub use records::{Cursor, OpenTransactions, Page, RecordStore, SetInfo, SetRef, WriteOutcome};
 pub use switch::{Observation, Position, Switch, Witness};
 pub(crate) use work::{ASKS, KEPT};
 pub use work::{

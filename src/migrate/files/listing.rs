@@ -97,11 +97,12 @@ impl<'a> Lister<'a> {
         self.knows_nothing.store(self.files.is_listing() && lane.meter.tally().items() == 0, Ordering::Relaxed);
         // Two pages of records may speak of the same file: the first one is known before the second is looked at.
         let at_once = if self.files.is_listing() { PAGES_AT_ONCE } else { 1 };
+        let held = self.files.held_back().await?;
         let mut writing = FuturesOrdered::new();
         let mut pages = pin!(self.files.listed(Which::All, from));
         while let Some(listed) = pages.next().await {
             let Listed { entries, standing, as_of } = listed?;
-            if let Some(mark) = watermark_of(as_of, self.files.overlap())
+            if let Some(mark) = watermark_of(as_of, self.files.overlap(), held)
                 && lane.noted("watermark").await?.is_none()
             {
                 lane.note("watermark", &mark.to_string().into()).await?;

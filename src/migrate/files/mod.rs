@@ -97,6 +97,18 @@ pub async fn copy_set(cx: &StepContext, set: &FileSetPlan) -> Result<StepDone> {
     files.lane.conclude(LaneStage::Verifying, result).await
 }
 
+/// The same after a comparison found that files are missing: asks all records again, because one may have come with a time
+/// of long ago.
+///
+/// # Errors
+/// As [`copy`].
+pub async fn copy_again(cx: &StepContext, dataset: &DatasetPlan) -> Result<StepDone> {
+    let files = FileLane::new(cx, dataset, LaneStage::Copying)?;
+    files.lane.note("listing", &serde_json::Value::Null).await?;
+    let result = copy_all(&files).await;
+    files.lane.conclude(LaneStage::Verifying, result).await
+}
+
 async fn copy_all(files: &FileLane<'_>) -> Result<StepDone> {
     let lane = &files.lane;
     undo::finish_begun(Undone::Files(files)).await?;

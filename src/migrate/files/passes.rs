@@ -107,11 +107,12 @@ pub(super) async fn pass(lister: &Lister<'_>, mover: &Mover<'_>) -> Result<Passe
         Source::Listing(_) => None,
     };
     let which = since.map_or(Which::All, Which::Since);
+    let held = files.held_back().await?;
     let mut pages = pin!(files.listed(which, Cursor::START));
     let (mut seen, mut brought, mut next_mark) = (0, 0, None);
     while let Some(listed) = pages.next().await {
         let Listed { mut entries, as_of, .. } = listed?;
-        next_mark.get_or_insert_with(|| watermark_of(as_of, files.overlap()));
+        next_mark.get_or_insert_with(|| watermark_of(as_of, files.overlap(), held));
         seen += entries.len() as u64;
         while !entries.is_empty() {
             // What the ledger knows of a file takes more memory than what the listing says.

@@ -7,7 +7,7 @@ use crate::{
     error::{Fault, FaultKind, Result},
     migrate::{
         lane::{Lane, Which},
-        records::fingerprint,
+        records::{fingerprint, passes::held_back},
     },
     model::Timestamp,
     plan::{BlobPlan, FileSetPlan},
@@ -64,6 +64,14 @@ impl<'a> FileLane<'a> {
         match &self.source {
             Source::Records { lane, .. } => lane.dataset.overlap,
             Source::Listing(_) => Duration::ZERO,
+        }
+    }
+
+    /// Since when a transaction of the source of its records is open, if one is.
+    pub(crate) async fn held_back(&self) -> Result<Option<Timestamp>> {
+        match &self.source {
+            Source::Records { lane, .. } => held_back(lane).await,
+            Source::Listing(_) => Ok(None),
         }
     }
 

@@ -7,7 +7,7 @@ use crate::{
     migrate::world::{World, user, users},
     model::{Follow, LaneId, Timestamp},
     plan::{DatasetPlan, FollowPlan},
-    ports::{Work, fakes::Mishap},
+    ports::{OpenTransactions, Work, fakes::Mishap},
 };
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use serde_json::json;
@@ -102,6 +102,35 @@ async fn a_commit_within_the_overlap_is_carried_by_the_next_pass() {
         .put_as_it_is("users", json!({"id": 5, "first": "Slow", "last": "Commit", "updated_at": began.to_string()}));
     assert_eq!(records::follow::pass(&cx, &users()).await.unwrap().brought, 1);
     world.assert_users_arrived();
+}
+
+/// Where the store tells of open transactions, no overlap has to be guessed.
+#[tokio::test]
+async fn an_open_transaction_holds_the_watermark_back_and_the_drain_waits_for_it() {
+    let world = World::new(6, 0);
+    let cx = ahead(&world).await;
+    let began = world.old.clock();
+    world.old.hold_open(OpenTransactions { oldest: Some(began), writing: Some(began) });
+    for n in 0..5 {
+        world.old.put("users", user(20 + n));
+        records::follow::pass(&cx, &users()).await.unwrap();
+    }
+    let late = json!({"id": 5, "first": "Very", "last": "Slow", "updated_at": began.to_string()});
+    let draining = tokio::spawn({
+        let cx = cx.clone();
+        async move { drain(&cx).await }
+    });
+    let asked = world.trouble.calls_of("old.open_transactions");
+    while world.trouble.calls_of("old.open_transactions") == asked {
+        tokio::task::yield_now().await;
+    }
+    let read = world.trouble.calls_of("old.changes");
+    world.old.put_as_it_is("users", late);
+    world.old.hold_open(OpenTransactions::default());
+    let done = draining.await.unwrap().unwrap();
+    assert!(done.summary.starts_with("1 changes carried in"), "by a pass, not by a sweep: {}", done.summary);
+    assert!(world.trouble.calls_of("old.changes") > read);
+    assert_same(&world).await;
 }
 
 #[tokio::test]

@@ -75,7 +75,8 @@ async fn copy_all(lane: &Lane<'_>, reach: Reach) -> Result<StepDone> {
     passes::redo(&mover, &[ItemState::Failed]).await?;
     let start = Start::after(&rows);
     if let Some(from) = start.from {
-        pump(lane, main_jobs(&mover, from, start.done), || lane.room(), |job| mover.move_batch(job)).await?;
+        let held = passes::held_back(lane).await?;
+        pump(lane, main_jobs(&mover, from, start.done, held), || lane.room(), |job| mover.move_batch(job)).await?;
     }
     passes::catch_up(&mover, reach).await?;
     passes::redo(&mover, &[ItemState::Pending]).await?;
@@ -125,7 +126,12 @@ impl Start {
 }
 
 /// The main pass: each page of the source is a batch. The first page's clock becomes the watermark.
-fn main_jobs<'s>(mover: &'s Mover<'_>, from: Cursor, done: u64) -> impl Stream<Item = Result<Job>> + 's {
+fn main_jobs<'s>(
+    mover: &'s Mover<'_>,
+    from: Cursor,
+    done: u64,
+    held: Option<Timestamp>,
+) -> impl Stream<Item = Result<Job>> + 's {
     let lane = mover.lane;
     let migration = &lane.cx.plan.migration;
     let pages = Box::pin(lane.pages(&lane.old, Which::All, from, migration.batch_records));
@@ -134,7 +140,7 @@ fn main_jobs<'s>(mover: &'s Mover<'_>, from: Cursor, done: u64) -> impl Stream<I
             lane.cx.signals.wait(migration.pace).await?;
         }
         let Some(read) = pages.next().await.transpose()? else { return Ok(None) };
-        note_watermark(lane, read.page.as_of).await?;
+        note_watermark(lane, watermark_of(read.page.as_of, lane.dataset.overlap, held)).await?;
         lane.meter.set_total(read.page.total);
         let number = number + 1;
         mover.last_number.fetch_max(number, Ordering::Relaxed);
@@ -149,16 +155,22 @@ fn main_jobs<'s>(mover: &'s Mover<'_>, from: Cursor, done: u64) -> impl Stream<I
     })
 }
 
-/// The watermark that a read stands for: the store's own clock when it answered, less the overlap. A store that does not
-/// say what time it is gives none, and every pass reads all of it: no other clock can stand in for the one that writes the
-/// timestamps.
-pub(crate) fn watermark_of(as_of: Option<Timestamp>, overlap: Duration) -> Option<Timestamp> {
-    as_of.map(|at| at.saturating_sub(overlap).unwrap_or(Timestamp::MIN))
+/// A transaction that is open for longer holds no watermark back: it would make every pass read what changed since. What it
+/// writes is found by a sweep and by the comparison.
+const HELD: Duration = Duration::from_mins(15);
+
+/// The watermark that a read stands for: the store's own clock when it answered, less the overlap, or when the oldest
+/// transaction began that was open then. A store that does not say what time it is gives none, and every pass reads all of
+/// it: no other clock can stand in for the one that writes the timestamps.
+pub(crate) fn watermark_of(as_of: Option<Timestamp>, overlap: Duration, held: Option<Timestamp>) -> Option<Timestamp> {
+    let before = |by: Duration| as_of.map(|at| at.saturating_sub(by).unwrap_or(Timestamp::MIN));
+    let mark = before(overlap)?;
+    let longest = mark.min(before(HELD)?);
+    Some(held.map_or(mark, |held| held.clamp(longest, mark)))
 }
 
 /// Keeps the first watermark of the lane.
-async fn note_watermark(lane: &Lane<'_>, as_of: Option<Timestamp>) -> Result<()> {
-    let mark = watermark_of(as_of, lane.dataset.overlap);
+async fn note_watermark(lane: &Lane<'_>, mark: Option<Timestamp>) -> Result<()> {
     match mark {
         Some(mark) if lane.noted("watermark").await?.is_none() => {
             lane.note("watermark", &mark.to_string().into()).await

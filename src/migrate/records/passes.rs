@@ -70,6 +70,7 @@ pub(super) async fn catch_up(mover: &Mover<'_>, first: Reach) -> Result<()> {
 pub(crate) async fn pass(mover: &Mover<'_>, reach: Reach) -> Result<Passed> {
     let lane = mover.lane;
     let tells = reach == Reach::Changes && lane.old.set.updated.is_some();
+    let held = held_back(lane).await?;
     let since = watermark(lane).await?.filter(|_| tells);
     let which = since.map_or(Which::All, Which::Since);
     let limit = lane.cx.plan.migration.batch_records;
@@ -81,7 +82,7 @@ pub(crate) async fn pass(mover: &Mover<'_>, reach: Reach) -> Result<Passed> {
         loop {
             let job = match pages.next().await? {
                 Ok(read) => {
-                    let _mark = next_mark.get_or_init(|| watermark_of(read.page.as_of, lane.dataset.overlap));
+                    let _mark = next_mark.get_or_init(|| watermark_of(read.page.as_of, lane.dataset.overlap, held));
                     {
                         let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
                         let room = TOLD.saturating_sub(told.len());
@@ -110,6 +111,16 @@ pub(crate) async fn pass(mover: &Mover<'_>, reach: Reach) -> Result<Passed> {
         lane.note("watermark", &mark.to_string().into()).await?;
     }
     Ok(Passed { brought: brought.into_inner(), told: told.into_inner().unwrap_or_else(PoisonError::into_inner) })
+}
+
+/// Since when a transaction of the source is open, if one is: its changes bear that time. Asked before anything is read.
+pub(crate) async fn held_back(lane: &Lane<'_>) -> Result<Option<Timestamp>> {
+    if lane.old.set.updated.is_none() {
+        return Ok(None);
+    }
+    let old = &lane.old;
+    let doing = format!("ask {} for open transactions", old.name);
+    Ok(lane.call(&doing, || old.store.open_transactions(&old.set)).await?.oldest)
 }
 
 /// Takes back what the source says was deleted, once it is seen not to be there; gives how many.

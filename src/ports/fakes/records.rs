@@ -4,7 +4,7 @@ use super::Trouble;
 use crate::{
     error::{Fault, FaultKind, Result},
     model::{Field, Key, Record, Timestamp, Value},
-    ports::{Cursor, Page, RecordStore, SetInfo, SetRef, WriteOutcome},
+    ports::{Cursor, OpenTransactions, Page, RecordStore, SetInfo, SetRef, WriteOutcome},
 };
 use async_trait::async_trait;
 use std::{
@@ -22,6 +22,8 @@ struct Sets {
     poison: BTreeSet<String>,
     fields: BTreeMap<String, Vec<Field>>,
     clock: Timestamp,
+    /// Transactions that are open.
+    open: OpenTransactions,
     /// It does not say what time it is.
     silent: bool,
     /// What was deleted when, in a store that keeps tombstones.
@@ -83,6 +85,11 @@ impl FakeStore {
     /// From now on it keeps what was deleted, and says so beside what changed.
     pub(crate) fn keep_tombstones(&self) {
         self.lock().tombs = Some(Vec::new());
+    }
+
+    /// From now on these transactions are open.
+    pub(crate) fn hold_open(&self, open: OpenTransactions) {
+        self.lock().open = open;
     }
 
     /// Its clock stands here now.
@@ -199,6 +206,10 @@ impl RecordStore for FakeStore {
             Ok(Page { gone, ..page(sets, &set.name, from, limit, newer) })
         })
         .await
+    }
+
+    async fn open_transactions(&self, _set: &SetRef) -> Result<OpenTransactions> {
+        self.around("open_transactions", |sets| Ok(sets.open)).await
     }
 
     async fn count_changes(&self, set: &SetRef, since: Timestamp) -> Result<Option<u64>> {

@@ -17,7 +17,7 @@ use crate::{
     adapters::postgres::{fault, quoted},
     error::{Fault, FaultKind, Result},
     model::{Key, Kind, Record, Timestamp, Value},
-    ports::{Cursor, Page, RecordStore, SetInfo, SetRef, WriteOutcome},
+    ports::{Cursor, OpenTransactions, Page, RecordStore, SetInfo, SetRef, WriteOutcome},
 };
 use async_trait::async_trait;
 use futures::TryStreamExt as _;
@@ -33,6 +33,11 @@ use std::{
 };
 use write::PostgresWriter;
 
+/// When the oldest transaction of somebody else began, and the oldest that has written.
+const OPEN: &str = "SELECT to_char(min(xact_start), 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'), \
+    to_char(min(xact_start) FILTER (WHERE backend_xid IS NOT NULL), 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') \
+    FROM pg_stat_activity \
+    WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'";
 /// Pages of 8 KiB that are looked at to find even parts.
 const SAMPLE: i64 = 2000;
 
@@ -323,6 +328,23 @@ impl RecordStore for PostgresStore {
             session.end(&doing).await?;
             let only = changed(&doing, table.column(&doing, updated)?, since)?;
             self.count(&doing, &table, &format!(" WHERE {only}")).await
+        })
+        .await
+    }
+
+    /// A role that may not see other roles' sessions sees only when its own began.
+    async fn open_transactions(&self, set: &SetRef) -> Result<OpenTransactions> {
+        let doing = format!("ask {} for open transactions", self.name);
+        self.call(&doing, set, async {
+            let mut session = self.sessions.begin(&doing, false).await?;
+            let wrong = |error| fault(&doing, error);
+            let row = sqlx::query(OPEN).fetch_one(&mut session.connection).await.map_err(wrong)?;
+            session.end(&doing).await?;
+            let began = |at: usize| -> Result<Option<Timestamp>> {
+                let text: Option<String> = row.try_get(at).map_err(wrong)?;
+                Ok(text.and_then(|text| text.parse().ok()))
+            };
+            Ok(OpenTransactions { oldest: began(0)?, writing: began(1)? })
         })
         .await
     }
