@@ -165,3 +165,29 @@ async fn a_writer_that_keeps_changing_the_source_loses_no_update() {
     assert_eq!(new.psql("SELECT count(*) FROM users"), "0");
     ledger.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn open_transactions_are_told_and_what_they_wrote() {
+    let server = Server::start();
+    server.psql(TABLE);
+    server.psql("CREATE ROLE mover SUPERUSER LOGIN PASSWORD 'secret'");
+    let folder = TempDir::new().unwrap();
+    let plan = plan_of(folder.path(), &server, &server);
+    let store = wiring::ports(&plan).unwrap_or_else(failed).store("old").unwrap_or_else(failed);
+    let set = super::set("users");
+    let open = || async { store.open_transactions(&set).await.unwrap_or_else(failed) };
+    assert_eq!(open().await.oldest, None);
+    let mut user = server.user("BEGIN; SELECT 1");
+    let reads = open().await;
+    assert!(reads.oldest.is_some() && reads.writing.is_none(), "{reads:?}");
+    user.run("INSERT INTO users (id, email) VALUES (1, 'a')");
+    let writes = open().await;
+    assert_eq!((writes.oldest, writes.writing), (reads.oldest, reads.oldest));
+    let mark = store.read(&set, &cutover::ports::Cursor::START, 1).await.unwrap_or_else(failed).as_of.unwrap();
+    assert!(writes.oldest.unwrap() < mark, "by the same clock");
+    user.run("COMMIT");
+    assert_eq!(open().await, cutover::ports::OpenTransactions::default());
+    let seen: jiff::Timestamp =
+        store.fetch(&set, &super::numbers([1])).await.unwrap()[0].text("updated_at").unwrap().parse().unwrap();
+    assert_eq!(Some(seen), writes.oldest, "a row bears the time at which its transaction began");
+}
