@@ -111,6 +111,7 @@ fn judged(name: String, reading: Reading, who: &str, of: &str) -> Check {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::{Fault, FaultKind};
 
     fn at(ms: i64) -> Timestamp {
         Timestamp::from_millisecond(ms).unwrap()
@@ -132,7 +133,20 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_says_nothing_is_not_known() {
-        assert_eq!(clock("django", &Ok(None)).verdict, Verdict::Unknown);
+    fn a_clock_may_be_a_little_off() {
+        let read = |ms: i64| Ok(Some(Reading::new(at(100_000), at(100_000 + ms), at(100_000))));
+        let fault = Err(Fault::new(FaultKind::Timeout, "ask"));
+        let table = [
+            (read(0), Verdict::Pass),
+            (read(-4_000), Verdict::Pass),
+            (read(5_000), Verdict::Pass),
+            (read(6_000), Verdict::Fail),
+            (read(-3_600_000), Verdict::Fail),
+            (Ok(None), Verdict::Unknown),
+            (fault, Verdict::Fail),
+        ];
+        for (said, wanted) in table {
+            assert_eq!(clock("django", &said).verdict, wanted);
+        }
     }
 }

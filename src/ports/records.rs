@@ -1,5 +1,6 @@
 //! The port to records.
 
+use super::BlockStore;
 use crate::{
     error::Result,
     model::{Field, Key, Record, Timestamp},
@@ -26,6 +27,21 @@ pub struct SetInfo {
     pub fields: Vec<Field>,
     /// The store takes writes with this credential, as far as can be told without writing.
     pub writable: bool,
+    /// The number is what the store's own statistics say, and was not counted.
+    pub estimated: bool,
+    /// Fields that refer to other sets of the store, if it keeps such things.
+    pub links: Vec<Link>,
+}
+
+/// A field that refers to another set of the same store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// The field.
+    pub field: String,
+    /// The set it refers to.
+    pub set: String,
+    /// The field there.
+    pub key: String,
 }
 
 impl SetInfo {
@@ -37,7 +53,7 @@ impl SetInfo {
 }
 
 /// Where to read on, in the store's own words. Opaque to callers, stable across processes, safe to keep in the ledger.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Cursor(pub Option<String>);
 
 impl Cursor {
@@ -90,10 +106,21 @@ pub trait RecordStore: Send + Sync {
     /// `Unauthorized`, a missing set `NotFound`.
     async fn describe(&self, set: &SetRef) -> Result<SetInfo>;
 
+    /// The same for somebody in a hurry: of a set whose records take long to be counted the number is an estimate, if the
+    /// store has one.
+    async fn sketch(&self, set: &SetRef) -> Result<SetInfo> {
+        self.describe(set).await
+    }
+
     /// One page of at most `limit` records from `from`. Reading from [`Cursor::START`] and following `next` to its end
     /// gives every record that existed throughout; a record inserted or deleted meanwhile may or may not be seen, and a
     /// record may be seen twice (callers are idempotent), but none that stayed is skipped.
     async fn read(&self, set: &SetRef, from: &Cursor, limit: u32) -> Result<Page>;
+
+    /// The store as one that moves rows in bulk, if it does.
+    fn blocks(&self) -> Option<&dyn BlockStore> {
+        None
+    }
 
     /// Cursors from which the whole set is read in about so many parts at once: reading from each and following `next` to
     /// its end gives together what reading from [`Cursor::START`] gives. A store that cannot part a set gives only that.

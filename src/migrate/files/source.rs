@@ -70,7 +70,7 @@ impl<'a> FileLane<'a> {
     /// Since when a transaction of the source of its records is open, if one is.
     pub(crate) async fn held_back(&self) -> Result<Option<Timestamp>> {
         match &self.source {
-            Source::Records { lane, .. } => held_back(lane).await,
+            Source::Records { lane, .. } => held_back(lane, &lane.old).await,
             Source::Listing(_) => Ok(None),
         }
     }

@@ -8,6 +8,8 @@
 use super::{
     Which,
     judge::{self, Judged, JudgedPage},
+    since::Marks,
+    stretches::Stretches,
     verify::Standing,
 };
 use crate::{
@@ -18,7 +20,7 @@ use crate::{
     plan::DatasetPlan,
     ports::{Cursor, ItemVerdict, VerdictRow, Work},
 };
-use futures::StreamExt;
+use futures::{StreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 use std::pin::pin;
 
@@ -45,6 +47,9 @@ pub struct RecordAudit {
     pub moved_on: u64,
     /// Left out by a person: no difference.
     pub left_out: u64,
+    /// What was not looked at, in a sentence; empty after a whole comparison.
+    #[serde(default)]
+    pub reach: String,
 }
 
 impl RecordAudit {
@@ -57,19 +62,26 @@ impl RecordAudit {
 
 /// How far a comparison is, as the ledger keeps it. What differs is counted from the verdicts themselves.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Standings {
-    stage: Stage,
-    same: u64,
-    standing: u64,
-    moved_on: u64,
-    left_out: u64,
+pub(super) struct Standings {
+    pub(super) stage: Stage,
+    pub(super) same: u64,
+    pub(super) standing: u64,
+    pub(super) moved_on: u64,
+    pub(super) left_out: u64,
+    /// When it began, if that can be asked for later.
+    #[serde(default)]
+    pub(super) marks: Option<Marks>,
+    #[serde(default)]
+    pub(super) reach: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Stage {
+pub(super) enum Stage {
     /// The records of the source, from this cursor on.
     Source(Option<String>),
+    /// The stretches of the batches, behind so many.
+    Stretches(usize),
     /// The rows of the target, from this cursor on.
     Target(Option<String>),
     Done,
@@ -95,9 +107,9 @@ pub async fn audit(cx: &StepContext, dataset: &DatasetPlan, live: bool, again: b
         // A process that dies in between begins anew.
         lane.note("verify", &serde_json::Value::Null).await?;
         lane.once("forget earlier verdicts", cx.work.forget_verdicts(&lane.id)).await?;
-        Standings::default()
+        Standings { marks: Marks::take(&lane).await?, ..Standings::default() }
     };
-    Auditor { lane: &lane, live, begun, compared: 0 }.all().await?;
+    Auditor::new(&lane, live, begun).all().await?;
     let found = lane.once("ask the ledger for verdicts", audited(cx.work.as_ref(), &lane.id)).await?;
     found.ok_or_else(|| Fault::new(FaultKind::Internal, format!("find the verdicts of {}", lane.id)))
 }
@@ -122,27 +134,39 @@ pub async fn audited(work: &dyn Work, lane: &LaneId) -> Result<Option<RecordAudi
         standing: begun.standing,
         moved_on: begun.moved_on,
         left_out: begun.left_out,
+        reach: begun.reach,
     }))
 }
 
-async fn standings(work: &dyn Work, lane: &LaneId) -> Result<Option<Standings>> {
+pub(super) async fn standings(work: &dyn Work, lane: &LaneId) -> Result<Option<Standings>> {
     let noted = work.noted(&format!("verify:{lane}")).await?;
     // One that an earlier version wrote begins anew.
     Ok(noted.and_then(|noted| serde_json::from_value(noted).ok()))
 }
 
-struct Auditor<'a> {
+pub(super) struct Auditor<'a> {
     lane: &'a Lane<'a>,
     live: bool,
     begun: Standings,
     compared: u64,
 }
 
-impl Auditor<'_> {
+impl<'a> Auditor<'a> {
+    pub(super) const fn new(lane: &'a Lane<'a>, live: bool, begun: Standings) -> Self {
+        Self { lane, live, begun, compared: 0 }
+    }
+
     async fn all(mut self) -> Result<()> {
         let limit = self.lane.cx.plan.migration.batch_records;
+        let lane = self.lane;
+        if matches!(self.begun.stage, Stage::Source(None) | Stage::Stretches(_)) {
+            match Stretches::of(lane).await? {
+                Some(stretches) => self.stretches(&stretches, limit).await?,
+                // Without them the batches of an earlier comparison say nothing.
+                None => self.begun = Standings { marks: self.begun.marks.take(), ..Standings::default() },
+            }
+        }
         if let Stage::Source(from) = self.begun.stage.clone() {
-            let lane = self.lane;
             let live = self.live;
             let judged = lane.pages(&lane.old, Which::All, Cursor(from), limit).map(|read| async move {
                 let page = read?.page;
@@ -169,8 +193,34 @@ impl Auditor<'_> {
         Ok(())
     }
 
+    /// Compares stretch after stretch, and looks closely at what does not seem the same.
+    async fn stretches(&mut self, stretches: &Stretches<'_>, limit: u32) -> Result<()> {
+        let (lane, live) = (self.lane, self.live);
+        let done = if let Stage::Stretches(done) = self.begun.stage { done } else { 0 };
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX).max(1);
+        let compared = stream::iter(stretches.batches.iter().skip(done)).map(|batch| async move {
+            let compared = stretches.compare(batch).await?;
+            let mut judged = Vec::new();
+            for keys in compared.doubtful.chunks(limit) {
+                let records = lane.fetch(&lane.old, keys).await?;
+                judged.push(judge::page(lane, live, records.into_values().collect()).await?);
+            }
+            Ok::<_, Fault>((compared, judged))
+        });
+        let mut compared = pin!(compared.buffered(lane.room()).enumerate());
+        while let Some((n, stretch)) = compared.next().await {
+            let (compared, judged) = stretch?;
+            self.begun.same += compared.same;
+            self.begun.left_out += compared.left_out;
+            self.compared += compared.same + compared.left_out + compared.doubtful.len() as u64;
+            let rows: Vec<VerdictRow> = judged.into_iter().flat_map(|page| self.source(page, None)).collect();
+            self.reached(Stage::Stretches(done + n + 1), &rows).await?;
+        }
+        self.reached(Stage::Target(None), &[]).await
+    }
+
     /// Counts a judged page of the source; what is to be kept of it.
-    fn source(&mut self, judged: JudgedPage, next: Option<&str>) -> Vec<VerdictRow> {
+    pub(super) fn source(&mut self, judged: JudgedPage, next: Option<&str>) -> Vec<VerdictRow> {
         let mut rows = Vec::new();
         for (key, judged, item) in judged.records {
             // Why it failed when it was copied says more than that it is not there.
@@ -224,18 +274,17 @@ impl Auditor<'_> {
             let alone = judge::alone(lane, self.live, &standing, &page.records).await?;
             self.begun.standing += alone.standing;
             self.begun.moved_on += alone.moved_on;
-            let rows: Vec<VerdictRow> = alone
-                .extra
-                .into_iter()
-                .map(|(key, late)| {
-                    let detail = if late { "deleted in the source since the lane copied" } else { "not the run's" };
-                    self.row(key, ItemVerdict::OnlyInTarget, detail)
-                })
-                .collect();
+            let rows: Vec<VerdictRow> = alone.extra.into_iter().map(|(key, late)| self.extra(key, late)).collect();
             let next = page.next.and_then(|next| next.0);
             self.reached(next.map_or(Stage::Done, |next| Stage::Target(Some(next))), &rows).await?;
         }
         self.reached(Stage::Done, &[]).await
+    }
+
+    /// A row that only the target has. `late`: the run wrote it.
+    pub(super) fn extra(&self, key: String, late: bool) -> VerdictRow {
+        let detail = if late { "deleted in the source since the lane copied" } else { "not the run's" };
+        self.row(key, ItemVerdict::OnlyInTarget, detail)
     }
 
     fn row(&self, key: String, verdict: ItemVerdict, detail: &str) -> VerdictRow {

@@ -1,24 +1,31 @@
 //! The records of a dataset: copied, caught up with what changes meanwhile, verified.
 //!
-//! `batch` moves one batch, `passes` finds what else must move, `follow` does so until the drain, with `sweep`; `judge` compares a page, `verify` and `audit` all of them
-//! (for the run, and for a person who asks). What the order of writes to the
+//! `parts` says what the main pass reads, `batch` moves one batch record by record and `bulk` as one, `passes` finds what else
+//! must move, `follow` does so until the drain, with `sweep`; `judge` compares a page, `stretches` whole stretches, `verify` and
+//! `audit` all of them (for the run, and for a person who asks), `since` what may have changed after that. What the order of
+//! writes to the
 //! ledger guarantees: an item's `before` is durable before the target is touched, and a batch is `Done` only after the
 //! target has acknowledged it, so that a process that dies anywhere is resumed without loss.
 
 mod audit;
 pub(crate) mod batch;
+pub(crate) mod bulk;
 pub(crate) mod follow;
 mod intent;
 mod judge;
+mod parts;
 pub(crate) mod passes;
 mod repair;
+mod since;
 mod standing;
+mod stretches;
 mod sweep;
 mod verify;
 
 pub use audit::{RecordAudit, audit, audited};
 pub(crate) use passes::{GONE, gone_before};
 pub use repair::{Repair, Take, decide, repair, retry_failed};
+pub use since::audit_since;
 pub(crate) use standing::merged;
 pub(crate) use verify::{Standing, fingerprint};
 pub use verify::{verify, verify_live};
@@ -32,17 +39,19 @@ use super::{
 use crate::{
     engine::{StepContext, StepDone},
     error::{Fault, FaultKind, Result},
-    model::{BatchState, Check, ItemState, LaneKind, LaneStage, Timestamp, Verdict},
+    model::{Check, ItemState, LaneKind, LaneStage, Timestamp, Verdict},
     plan::DatasetPlan,
-    ports::{BatchRow, Cursor},
+    ports::{Cursor, Page},
 };
 use batch::{Job, Mover};
-use futures::{Stream, StreamExt, stream};
+use bulk::Bulk;
+use futures::StreamExt as _;
+use parts::Parts;
 use passes::Reach;
-use std::{sync::atomic::Ordering, time::Duration};
+use std::time::Duration;
 
-/// Moves the dataset's records to the new side, then carries what changed meanwhile until nothing new comes. Each batch
-/// is read back right after it was written.
+/// Moves the dataset's records to the new side, then carries what changed meanwhile until nothing new comes. A batch that
+/// goes record by record is read back right after it was written; one in bulk is compared by [`verify`].
 ///
 /// # Errors
 /// `Unmet` when more than `max_failures` records failed; the fault of the last attempt when a server stays away;
@@ -71,13 +80,10 @@ async fn copy_all(lane: &Lane<'_>, reach: Reach) -> Result<StepDone> {
     lane.meter.offer();
     note_standing(lane).await?;
     let rows = lane.once("ask the ledger for batches", lane.cx.work.batches(Some(&lane.id))).await?;
-    let mover = Mover::new(lane, rows.last().map_or(0, |row| row.number));
+    let parts = Parts::load(lane, &rows).await?;
+    let mover = Mover::new(lane, rows.last().map_or(0, |row| row.number).max(parts.count()));
     passes::redo(&mover, &[ItemState::Failed]).await?;
-    let start = Start::after(&rows);
-    if let Some(from) = start.from {
-        let held = passes::held_back(lane).await?;
-        pump(lane, main_jobs(&mover, from, start.done, held), || lane.room(), |job| mover.move_batch(job)).await?;
-    }
+    main_pass(&mover, &parts).await?;
     passes::catch_up(&mover, reach).await?;
     passes::redo(&mover, &[ItemState::Pending]).await?;
     passes::drop_gone(&mover).await?;
@@ -103,56 +109,23 @@ fn done(lane: &Lane<'_>, settled: Option<&str>) -> StepDone {
     StepDone::new(summary).checks(vec![check])
 }
 
-/// Where the main pass goes on: after the last batch of the unbroken row of finished ones.
-pub(crate) struct Start {
-    /// The last finished batch.
-    pub(crate) done: u64,
-    /// Where to read on; `None` if the source was read to its end.
-    pub(crate) from: Option<Cursor>,
-}
-
-impl Start {
-    /// From these batches of the lane, in order of their numbers.
-    pub(crate) fn after(rows: &[BatchRow]) -> Self {
-        let mut start = Self { done: 0, from: Some(Cursor::START) };
-        for row in rows {
-            if row.number != start.done + 1 || row.state != BatchState::Done || start.from.is_none() {
-                break;
-            }
-            start = Self { done: row.number, from: row.next.clone().map(|next| Cursor(Some(next))) };
-        }
-        start
+/// Moves every page of the source that is not moved yet, in bulk where both sides can.
+async fn main_pass(mover: &Mover<'_>, parts: &Parts) -> Result<()> {
+    if parts.open().is_empty() {
+        return Ok(());
     }
-}
-
-/// The main pass: each page of the source is a batch. The first page's clock becomes the watermark.
-fn main_jobs<'s>(
-    mover: &'s Mover<'_>,
-    from: Cursor,
-    done: u64,
-    held: Option<Timestamp>,
-) -> impl Stream<Item = Result<Job>> + 's {
     let lane = mover.lane;
-    let migration = &lane.cx.plan.migration;
-    let pages = Box::pin(lane.pages(&lane.old, Which::All, from, migration.batch_records));
-    stream::try_unfold((pages, done), move |(mut pages, number)| async move {
-        if !migration.pace.is_zero() {
-            lane.cx.signals.wait(migration.pace).await?;
-        }
-        let Some(read) = pages.next().await.transpose()? else { return Ok(None) };
-        note_watermark(lane, watermark_of(read.page.as_of, lane.dataset.overlap, held)).await?;
-        lane.meter.set_total(read.page.total);
-        let number = number + 1;
-        mover.last_number.fetch_max(number, Ordering::Relaxed);
-        let job = Job {
-            number,
-            from: read.from.0,
-            next: read.page.next.and_then(|next| next.0),
-            records: read.page.records,
-            base: None,
-        };
-        Ok(Some((job, (pages, number))))
-    })
+    if let Some(bulk) = Bulk::of(lane).await? {
+        let pages = parts.pages(mover, |from| bulk.pages(&lane.old, from)).await?;
+        return pump(lane, pages, || lane.room(), |found| bulk.move_page(mover, found)).await;
+    }
+    let limit = lane.cx.plan.migration.batch_records;
+    let read = |from| lane.pages(&lane.old, Which::All, from, limit).map(|read| Ok(read?.into_parts()));
+    let jobs = parts.pages(mover, read).await?.map(|found: Result<parts::Found<Page>>| {
+        let parts::Found { number, from, page, .. } = found?;
+        Ok(Job { number, from: from.0, next: page.next.and_then(|next| next.0), records: page.records, base: None })
+    });
+    pump(lane, jobs, || mover.room(), |job| mover.move_batch(job)).await
 }
 
 /// A transaction that is open for longer holds no watermark back: it would make every pass read what changed since. What it
@@ -167,16 +140,6 @@ pub(crate) fn watermark_of(as_of: Option<Timestamp>, overlap: Duration, held: Op
     let mark = before(overlap)?;
     let longest = mark.min(before(HELD)?);
     Some(held.map_or(mark, |held| held.clamp(longest, mark)))
-}
-
-/// Keeps the first watermark of the lane.
-async fn note_watermark(lane: &Lane<'_>, mark: Option<Timestamp>) -> Result<()> {
-    match mark {
-        Some(mark) if lane.noted("watermark").await?.is_none() => {
-            lane.note("watermark", &mark.to_string().into()).await
-        }
-        _ => Ok(()),
-    }
 }
 
 /// From when on changes of the source have not been carried yet.
@@ -218,6 +181,8 @@ pub(crate) fn too_many(lane: &Track<'_>, failed: u64, first: Option<&str>) -> Re
 
 #[cfg(test)]
 mod audit_tests;
+#[cfg(test)]
+mod bulk_tests;
 #[cfg(test)]
 mod fields_tests;
 #[cfg(test)]

@@ -9,7 +9,7 @@ use crate::{
     error::Result,
     migrate::{
         convert::{FILTERED, Mapped},
-        lane::{Lane, ReadPage, Track, Which, by_key},
+        lane::{Lane, ReadPage, Side, Track, Which, by_key},
         undo,
     },
     model::{BatchState, ItemState, Key, Record, Timestamp},
@@ -70,7 +70,7 @@ pub(super) async fn catch_up(mover: &Mover<'_>, first: Reach) -> Result<()> {
 pub(crate) async fn pass(mover: &Mover<'_>, reach: Reach) -> Result<Passed> {
     let lane = mover.lane;
     let tells = reach == Reach::Changes && lane.old.set.updated.is_some();
-    let held = held_back(lane).await?;
+    let held = held_back(lane, &lane.old).await?;
     let since = watermark(lane).await?.filter(|_| tells);
     let which = since.map_or(Which::All, Which::Since);
     let limit = lane.cx.plan.migration.batch_records;
@@ -100,7 +100,7 @@ pub(crate) async fn pass(mover: &Mover<'_>, reach: Reach) -> Result<Passed> {
     pump(
         lane,
         jobs,
-        || lane.room(),
+        || mover.room(),
         |job: Job| {
             brought.fetch_add(job.records.len() as u64, Ordering::Relaxed);
             mover.move_batch(job)
@@ -113,14 +113,13 @@ pub(crate) async fn pass(mover: &Mover<'_>, reach: Reach) -> Result<Passed> {
     Ok(Passed { brought: brought.into_inner(), told: told.into_inner().unwrap_or_else(PoisonError::into_inner) })
 }
 
-/// Since when a transaction of the source is open, if one is: its changes bear that time. Asked before anything is read.
-pub(crate) async fn held_back(lane: &Lane<'_>) -> Result<Option<Timestamp>> {
-    if lane.old.set.updated.is_none() {
+/// Since when a transaction of a side is open, if one is: its changes bear that time. Asked before anything is read.
+pub(crate) async fn held_back(lane: &Lane<'_>, side: &Side) -> Result<Option<Timestamp>> {
+    if side.set.updated.is_none() {
         return Ok(None);
     }
-    let old = &lane.old;
-    let doing = format!("ask {} for open transactions", old.name);
-    Ok(lane.call(&doing, || old.store.open_transactions(&old.set)).await?.oldest)
+    let doing = format!("ask {} for open transactions", side.name);
+    Ok(lane.call(&doing, || side.store.open_transactions(&side.set)).await?.oldest)
 }
 
 /// Takes back what the source says was deleted, once it is seen not to be there; gives how many.
