@@ -15,6 +15,8 @@ use std::{collections::BTreeSet, time::Duration};
 
 /// Rows of every table that the world begins with.
 const ROWS: i64 = 30;
+/// The job writes so often: users have their turn too.
+const RHYTHM: Duration = Duration::from_millis(10);
 
 /// A job that writes to the legacy database behind the application's back, in every way there is, until the maintenance.
 struct Job {
@@ -41,7 +43,9 @@ impl Job {
             view.step(&StepId::new("validation/copy-ahead")).is_some_and(|step| step.state == StepState::Intended)
         })
         .await;
+        let mut rhythm = tokio::time::interval(RHYTHM);
         while handle.view().phase(Phase::Maintenance).started.is_none() && handle.view().outcome.is_none() {
+            rhythm.tick().await;
             self.write().await;
         }
         self.pool.close().await;
