@@ -11,6 +11,7 @@ pub mod backup;
 pub(crate) mod compare;
 pub(crate) mod convert;
 pub mod files;
+pub mod follow;
 pub(crate) mod lane;
 pub mod mapping;
 pub mod marker;
@@ -28,6 +29,8 @@ pub(crate) mod world;
 
 pub use account::account;
 pub use mapping::Mapping;
-pub use survey::{DatasetSurvey, FileSetSurvey, Fit, Forecast, RowSurvey, SampleSurvey, SizeClass, Survey, fits, survey};
+pub use survey::{
+    DatasetSurvey, FileSetSurvey, Fit, Forecast, RowSurvey, SampleSurvey, SizeClass, Survey, fits, survey,
+};
 pub use undo::{undo_files, undo_records, undo_set};
 pub use verified::{Difference, Verified};

@@ -5,6 +5,7 @@
 
 mod check;
 mod decimal;
+mod follow;
 mod ids;
 mod kind;
 mod phase;
@@ -16,6 +17,7 @@ mod value;
 
 pub use check::{Check, Verdict, Waiver};
 pub use decimal::Decimal;
+pub use follow::{Between, Failing, Follow, Pass, Sweep};
 pub use ids::{Actor, AlertId, BatchId, CommandId, LaneId, RunId, StepId, Via};
 pub use kind::{Field, Kind, Misfit};
 pub use phase::{Phase, RollbackStage};

@@ -643,6 +643,27 @@ p.toml:78:15: found `1B`, which is not such a length; write bytes from 1KiB to 1
 p.toml:79:21: found a whole number for `migration.limit_bytes_per_s`; write bytes from 1KiB to 1024GiB, as "64KiB", "16MiB" or "1GiB"
 p.toml:80:24: found `0` for `migration.limit_requests_per_s`; write a whole number from 1 to 1000000"#,
     ),
+    (
+        "concurrency = 8",
+        r#"sweep = "10m""#,
+        r#"p.toml:77:9: found `sweep` without `follow`; write `follow = "10s"` as well, or no `sweep`"#,
+    ),
+    (
+        r#"[phases.deployment]
+before = [{ name = "warm", run = ["./warm"] }]
+[migration]
+concurrency = 8"#,
+        r#"[phases.validation]
+enabled = false
+[migration]
+follow = "10s""#,
+        "p.toml:77:10: found `follow` without the phase `validation`, which is turned off; write `enabled = true` in [phases.validation], or no `follow`",
+    ),
+    (
+        r#"map = { email = "email | lower" }"#,
+        r#"overlap = "5s""#,
+        "p.toml:33:11: found `overlap` without `updated`; write `updated` as well, or no `overlap`",
+    ),
 ];
 
 #[test]
