@@ -178,7 +178,7 @@ async fn count(doing: &str, session: &mut Session<'_>, table: &Table, filter: &s
 fn literal(column: &Column, text: &str) -> String {
     let mut sql = String::new();
     let kind = &column.field.kind;
-    let value = sql::exact::taken(kind, &Value::Text(text.to_owned()));
+    let value = kind.take(Value::Text(text.to_owned()));
     values::push(&mut sql, kind, &value.unwrap_or_else(|_| Value::Text(text.to_owned())));
     sql
 }

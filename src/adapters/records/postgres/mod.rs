@@ -1,14 +1,15 @@
 //! Records in a `PostgreSQL` database.
 //!
 //! Everything is read by `COPY … TO STDOUT` in the text that the server writes under fixed settings (`session`), and
-//! written by `write`; `values` translates between that text and our values, `blocks` hands over many rows as they are, `schema`
-//! asks the catalog. Pages go along the key, so a page costs the same at the end of a table as at its start. Must never
+//! written by `write`; `values` translates between that text and our values (`times` the years far away), `blocks` hands
+//! over many rows as they are, `schema` asks the catalog. Pages go along the key, so a page costs the same at the end of a table as at its start. Must never
 //! enter: a text of the server that a value was not made of.
 
 mod blocks;
 mod schema;
 mod sequences;
 mod session;
+mod times;
 mod values;
 mod write;
 
@@ -254,7 +255,7 @@ async fn keyless(doing: &str, session: &mut Session<'_>, table: &Table, key: &Co
 /// A text as a value of this column. Every text stands in quotes, and backslashes mean nothing there.
 fn literal(column: &Column, text: &str) -> String {
     let text = match column.field.kind {
-        Kind::Date | Kind::Timestamp { .. } => sql::times::to_postgres(text),
+        Kind::Date | Kind::Timestamp { .. } => times::to_postgres(text),
         _ => text.to_owned(),
     };
     format!("'{}'::{}", text.replace('\'', "''"), column.sql)
