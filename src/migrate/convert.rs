@@ -11,7 +11,7 @@ use super::{
 use crate::{
     engine::StepContext,
     error::{Fault, FaultKind, Result},
-    model::{Key, Record, Value, text},
+    model::{Field, Key, Record, Value, text},
     plan::DatasetPlan,
 };
 use std::{
@@ -114,6 +114,12 @@ impl Lane<'_> {
             Ok(Kinds::new(&info.fields, &self.dataset.fields.kinds))
         };
         self.kinds.get_or_try_init(ask).await
+    }
+
+    /// Somebody asked the new side for its fields already.
+    pub(super) async fn learn(&self, fields: &[Field]) {
+        let known = || async { Kinds::new(fields, &self.dataset.fields.kinds) };
+        self.kinds.get_or_init(known).await;
     }
 
     /// What these legacy records become, in their order.

@@ -7,6 +7,7 @@
 //! Must never enter: drivers (sqlx, reqwest, aws) and screens.
 
 mod account;
+pub mod agreed;
 pub mod backup;
 pub(crate) mod compare;
 pub(crate) mod convert;

@@ -7,7 +7,7 @@
 use crate::{
     engine::{StepContext, StepDone},
     error::{Fault, FaultKind, Result},
-    migrate::{backup, survey},
+    migrate::{agreed, backup, survey},
     model::{Check, Phase, Timestamp, Verdict},
     phases::{
         Entry, clocks, dns_cutover,
@@ -278,6 +278,12 @@ fn add(all: &mut StepDone, one: StepDone) {
 
 async fn preview(cx: &StepContext) -> Result<StepDone> {
     let survey = cx.signals.unless_stopped("look at what is to move", survey(&cx.plan, &cx.ports)).await?;
+    if survey.blockers.is_empty() {
+        // What is judged here is what the lanes are held against when they begin.
+        for dataset in &cx.plan.datasets {
+            agreed::note(cx, dataset).await?;
+        }
+    }
     let rows: u64 = survey.datasets.iter().filter_map(|dataset| dataset.records).sum();
     let of_sets = survey.file_sets.iter().fold((0, 0), |(files, of), set| (files + set.files, of + set.bytes));
     let (files, file_bytes) = survey.datasets.iter().fold(of_sets, |(files, of), dataset| {

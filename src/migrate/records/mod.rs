@@ -31,6 +31,7 @@ pub(crate) use verify::{Standing, fingerprint};
 pub use verify::{verify, verify_live};
 
 use super::{
+    agreed,
     lane::{Lane, Track, Which},
     pump::pump,
     undo,
@@ -54,8 +55,8 @@ use std::time::Duration;
 /// goes record by record is read back right after it was written; one in bulk is compared by [`verify`].
 ///
 /// # Errors
-/// `Unmet` when more than `max_failures` records failed; the fault of the last attempt when a server stays away;
-/// `Cancelled` when stopped. In every case it can be called again and goes on where it was.
+/// `Unmet` when a side is not fit for the lane, or more than `max_failures` records failed; the fault of the last attempt
+/// when a server stays away; `Cancelled` when stopped. In every case it can be called again and goes on where it was.
 pub async fn copy(cx: &StepContext, dataset: &DatasetPlan) -> Result<StepDone> {
     let lane = Lane::new(cx, dataset, LaneKind::Records, LaneStage::Copying)?;
     let result = copy_all(&lane, Reach::Changes).await;
@@ -75,8 +76,13 @@ pub async fn copy_again(cx: &StepContext, dataset: &DatasetPlan) -> Result<StepD
 
 async fn copy_all(lane: &Lane<'_>, reach: Reach) -> Result<StepDone> {
     undo::finish_begun(undo::Undone::Records(lane)).await?;
+    let told = agreed::ensure(lane).await?;
     lane.take_stock().await?;
-    lane.meter.set_total(Some(lane.count(&lane.old).await?));
+    let total = match told {
+        Some(count) => count,
+        None => lane.count(&lane.old).await?,
+    };
+    lane.meter.set_total(Some(total));
     lane.meter.offer();
     note_standing(lane).await?;
     let rows = lane.once("ask the ledger for batches", lane.cx.work.batches(Some(&lane.id))).await?;
