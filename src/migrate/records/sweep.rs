@@ -68,8 +68,12 @@ async fn page(mover: &Mover<'_>, known: BTreeMap<String, ItemRow>, sweep: &mut S
     Ok(())
 }
 
-/// Whether a record is not what was carried of it. What failed as it is now is not tried again here.
+/// Whether a record is not what was carried of it. What failed as it is now is not tried again here, and what waits for a
+/// person goes on waiting.
 fn is_other(kinds: &Kinds, item: &ItemRow, mapped: &Mapped) -> bool {
+    if item.asks() {
+        return false;
+    }
     match (item.state, item.digest, mapped) {
         (ItemState::Conflicting, ..) | (ItemState::Failed, None, Err(_)) => false,
         (ItemState::Skipped, _, Ok(None)) => item.reason != FILTERED,
