@@ -10,9 +10,10 @@ use super::{
     print::{err, lines, out, word},
 };
 use crate::{
+    engine::StepContext,
     event::EventKind,
-    migrate::records::{self, Repair, Take},
-    model::{ItemState, LaneId, LaneKind, text::clean},
+    migrate::records::{self, Repair},
+    model::{ItemState, LaneId, LaneKind, Mending, Take, text::clean},
     plan::DatasetPlan,
     ports::{ItemQuery, ItemRow, ItemVerdict},
     wiring::{self, Bench, Reads},
@@ -68,8 +69,9 @@ async fn repair_in(desk: &Desk, bench: &mut Bench, asked: &RepairArgs) -> Result
     let dataset = of_records(bench, &plan.datasets, &asked.lane)?;
     let mut left = 0;
     for verdict in asked.verdicts() {
-        let what = format!("records found as {}", word(&verdict));
-        left += mend(desk, bench, dataset, what, async |cx| records::repair(cx, dataset, verdict).await).await?.left;
+        let what = Mending::Repair { verdict, keys: Vec::new() };
+        let repair = async |cx: &StepContext| records::repair(cx, dataset, verdict, &[]).await;
+        left += mend(desk, bench, dataset, &what, repair).await?.left;
     }
     Ok(if left > 0 { LEFT } else { 0 })
 }
@@ -79,19 +81,16 @@ async fn mend(
     desk: &Desk,
     bench: &mut Bench,
     dataset: &DatasetPlan,
-    what: String,
-    work: impl AsyncFnOnce(&crate::engine::StepContext) -> crate::error::Result<Repair>,
+    what: &Mending,
+    work: impl AsyncFnOnce(&StepContext) -> crate::error::Result<Repair>,
 ) -> Result<Repair, Trouble> {
-    let (lane, by) = (dataset.lane(), desk.actor.clone());
+    let (lane, what, by) = (dataset.lane(), what.words(), desk.actor.clone());
     bench.record(EventKind::RepairStarted { lane: lane.clone(), what: what.clone(), by: by.clone() }).await?;
     let beside = Beside::begin(desk, bench);
     let done = work(&bench.cx).await;
     beside.clear();
     let done = done?;
-    let mut summary = format!("{} mended, {} left", done.mended, done.left);
-    if !done.first.is_empty() {
-        let _infallible = write!(summary, ", first {}", clean(&done.first, 300));
-    }
+    let summary = done.to_string();
     bench.record(EventKind::Repaired { lane: lane.clone(), what: what.clone(), by, summary: summary.clone() }).await?;
     out(if desk.front == Front::Json {
         json!({ "lane": lane, "what": what, "repair": done }).to_string()
@@ -134,15 +133,15 @@ async fn move_in(desk: &Desk, bench: &mut Bench, lane: &str, asked: &DeadLetters
     let plan = Arc::clone(&bench.cx.plan);
     let dataset = of_records(bench, &plan.datasets, lane)?;
     let done = if let Some(DeadLettersVerb::Decide { take, keys, .. }) = &asked.verb {
-        let (take, whose) = match take {
-            Side::Legacy => (Take::Source, "legacy"),
-            Side::New => (Take::Target, "new"),
+        let take = match take {
+            Side::Legacy => Take::Source,
+            Side::New => Take::Target,
         };
-        let what = format!("records that stood there before, decided for the {whose} side,");
-        mend(desk, bench, dataset, what, async |cx| records::decide(cx, dataset, keys, take).await).await?
+        let what = Mending::Decide { keys: keys.clone(), take };
+        mend(desk, bench, dataset, &what, async |cx| records::decide(cx, dataset, keys, take).await).await?
     } else {
-        let what = "dead letters".to_owned();
-        mend(desk, bench, dataset, what, async |cx| records::retry_failed(cx, dataset).await).await?
+        let what = Mending::Retry { keys: Vec::new() };
+        mend(desk, bench, dataset, &what, async |cx| records::retry_failed(cx, dataset, &[]).await).await?
     };
     Ok(if done.left > 0 { LEFT } else { 0 })
 }
@@ -191,7 +190,7 @@ async fn tell(desk: &Desk, reads: &Reads, asked: &DeadLettersArgs) -> Result<u8,
 }
 
 /// A dead letter for a program; `whole`: with the record.
-fn letter(item: &ItemRow, whole: bool) -> Value {
+pub(super) fn letter(item: &ItemRow, whole: bool) -> Value {
     let mut letter = json!({
         "lane": item.lane,
         "key": item.key,

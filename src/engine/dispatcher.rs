@@ -15,7 +15,7 @@ use crate::{
     },
     error::{Fault, FaultKind, Result},
     event::{Event, EventKind},
-    model::{CommandId, Outcome, Phase, RunState, StepId, Timestamp},
+    model::{CommandId, Mending, Outcome, Phase, RunState, StepId, Timestamp},
     ports::Journal,
     watch::Finding,
 };
@@ -175,7 +175,7 @@ impl Dispatcher {
         let mut next = Some(first);
         for _ in 0..ROUND {
             let Some(message) = next else { break };
-            if let Input::Landed(..) = message.input {
+            if message.input.lands() {
                 self.state.flight = None;
             }
             match &message.input {
@@ -314,6 +314,11 @@ impl Dispatcher {
             Effect::ValidateLegacy => {
                 let cx = self.context(&StepId::new("rollback/legacy-validated"), Flight::LegacyValidation);
                 executor::validate_legacy(self.script.surroundings.clone(), cx, self.wires.inbox_in.clone());
+            }
+            Effect::Mend(mend) => {
+                let cx = self.context(&Mending::step(&mend.lane), Flight::Mend(Box::new(mend.clone())));
+                let inbox = self.wires.inbox_in.clone();
+                executor::mend(self.script.surroundings.clone(), mend, cx, &self.wires.progress_in, inbox);
             }
             Effect::Pause(depth) => {
                 self.gate.pause.send_replace(depth);

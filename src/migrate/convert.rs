@@ -7,6 +7,7 @@ use super::{
     compare::Kinds,
     lane::{Lane, Side},
     mapping::Found,
+    meter::Part,
 };
 use crate::{
     engine::StepContext,
@@ -131,7 +132,9 @@ impl Lane<'_> {
                 records.clone().into_iter().filter_map(|record| record.key(&lookup.by)).map(|key| key.0).collect();
             found.insert(lookup.field.clone(), self.look_up(lookup, &keys).await?);
         }
-        Ok(records.into_iter().map(|record| self.convert(record, kinds, &found)).collect())
+        let mapped: Vec<Mapped> = records.into_iter().map(|record| self.convert(record, kinds, &found)).collect();
+        self.meter.did(Part::Mapped, mapped.len() as u64);
+        Ok(mapped)
     }
 
     /// What one legacy record becomes.

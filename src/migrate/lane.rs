@@ -3,7 +3,14 @@
 //!
 //! `convert` says what a record becomes on the new side. Neighbours: `records`, `files`, `undo` and `sync` work through it. Must never enter: what a batch does.
 
-use super::{Mapping, compare::Kinds, convert::Lookup, meter::Meter, retry};
+use super::{
+    Mapping,
+    compare::Kinds,
+    convert::Lookup,
+    meter::{Meter, Part},
+    pace::Pace,
+    retry,
+};
 use crate::{
     engine::StepContext,
     error::{Fault, FaultKind, Result},
@@ -72,6 +79,8 @@ pub(crate) struct Track<'a> {
     pub(crate) kind: LaneKind,
     /// Its progress.
     pub(crate) meter: Arc<Meter>,
+    /// How much of it at once, and how fast.
+    pub(crate) pace: Arc<Pace>,
     giving_up: Arc<AtomicBool>,
 }
 
@@ -140,14 +149,22 @@ impl<'a> Track<'a> {
     /// The lane of this name, beginning in this stage.
     pub(crate) fn new(cx: &'a StepContext, id: LaneId, kind: LaneKind, stage: LaneStage) -> Self {
         let meter = Meter::new(cx.report.clone(), id.clone(), kind, stage, cx.plan.migration.concurrency);
-        Self { cx, id, kind, meter: Arc::new(meter), giving_up: Arc::default() }
+        let pace = Pace::of(kind, &cx.plan.migration);
+        Self { cx, id, kind, meter: Arc::new(meter), pace, giving_up: Arc::default() }
     }
 
-    /// Batches of records that may be worked on at once now.
+    /// Follows the pace; gives how many batches of records, or files, may be worked on at once now.
     pub(crate) fn room(&self) -> usize {
-        let room = self.cx.signals.concurrency(&self.id, self.cx.plan.migration.concurrency);
+        let (room, why) = self.pace.follow(self.cx.signals.tuning(&self.id));
         self.meter.set_concurrency(room);
+        self.meter.slowed(why);
         room
+    }
+
+    /// So many items and bytes were moved just now.
+    pub(crate) fn moved(&self, items: u64, bytes: u64) {
+        self.meter.moved(items, bytes);
+        self.pace.moved(items, bytes);
     }
 
     /// From now on nothing is tried again: the lane fails anyway.
@@ -164,6 +181,7 @@ impl<'a> Track<'a> {
 
     /// Waits before the next attempt, saying why.
     pub(crate) async fn wait_after(&self, fault: &Fault, attempt: u32) -> Result<()> {
+        self.pace.trouble(fault);
         let wait = retry::wait(fault, attempt, self.cx.plan.migration.backoff);
         self.meter.throttle(format!("{}, waits {:.1} s", fault, wait.as_secs_f64()));
         let waited = self.cx.signals.wait(wait).await;
@@ -239,6 +257,7 @@ impl<'a> Track<'a> {
             if page.next.as_ref() == Some(&from) {
                 return Err(Fault::new(FaultKind::Garbage, doing).detail("the next page is this page again"));
             }
+            self.meter.did(Part::Read, page.records.len() as u64);
             let next = page.next.clone();
             Ok(Some((ReadPage { from, page }, next)))
         })

@@ -236,7 +236,8 @@ async fn look(plan: &Plan, dataset: &DatasetPlan, ports: &Ports, survey: &mut Su
             found.rows = rows;
             if let Some(wrong) = wrong {
                 // So many may fail in a run.
-                let bearable = wrong.failed <= plan.migration.max_failures;
+                let allowed = plan.may_fail(&dataset.lane(), Some(page.records.len() as u64));
+                let bearable = allowed.is_some_and(|allowed| wrong.failed <= allowed);
                 let list = if bearable { &mut survey.warnings } else { &mut survey.blockers };
                 list.push(format!("{}: {}", dataset.name, wrong.why));
             }

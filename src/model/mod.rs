@@ -7,6 +7,7 @@ mod check;
 mod decimal;
 mod ids;
 mod kind;
+mod mending;
 mod phase;
 mod progress;
 mod state;
@@ -18,10 +19,11 @@ pub use check::{Check, Verdict, Waiver};
 pub use decimal::Decimal;
 pub use ids::{Actor, AlertId, BatchId, CommandId, LaneId, RunId, StepId, Via};
 pub use kind::{Field, Kind, Misfit};
+pub use mending::{ItemVerdict, Mending, Take};
 pub use phase::{Phase, RollbackStage};
 pub use progress::{
     BatchProgress, BatchState, ItemState, LaneKind, LaneProgress, LaneStage, Limits, MetricPoint, RuleState, Severity,
-    SlowItem, Tally,
+    SlowItem, Speeds, Tally,
 };
 pub use state::{Environment, Mode, Outcome, PauseDepth, PhaseState, RunState, StepState};
 pub use truth::{Aspect, Fact};

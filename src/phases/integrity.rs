@@ -66,7 +66,8 @@ pub(super) async fn records(cx: &StepContext) -> Result<Vec<Check>> {
             scan.take(&page, &known);
         }
         scan.confirm(cx, &side).await?;
-        checks.extend(scan.checks(cx.plan.migration.max_failures));
+        let allowed = cx.plan.may_fail(&dataset.lane(), Some(scan.digests.len() as u64)).unwrap_or_default();
+        checks.extend(scan.checks(allowed));
         if cx.plan.datasets.iter().any(|other| other.needs.contains(&dataset.name)) {
             known.insert(&dataset.name, scan.digests.into_keys().collect());
         }
@@ -222,7 +223,7 @@ pub(super) async fn files(cx: &StepContext) -> Result<Vec<Check>> {
             found.hash(cx, &bucket).await?;
             cx.report.note(None, format!("{} looked at", count(found.files, "file")));
         }
-        let allowed = cx.plan.migration.max_failures;
+        let allowed = cx.plan.may_fail(&dataset.blob_lane(), Some(found.files)).unwrap_or_default();
         let wrong = found.wrong.count;
         let value = match wrong {
             0 => format!("{}, {}, {} hashed", count(found.files, "file"), bytes(found.bytes), found.hashed),

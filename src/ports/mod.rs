@@ -26,10 +26,10 @@ pub use probe::{Measurement, Probe, Reading};
 pub use records::{Cursor, Page, RecordStore, SetInfo, SetRef, WriteOutcome};
 pub use switch::{Observation, Position, Switch, Witness};
 pub(crate) use work::{ASKS, KEPT};
-pub use work::{
-    BatchQuery, BatchRow, ConflictRow, ItemQuery, ItemRow, ItemVerdict, UploadRow, VerdictQuery, VerdictRow, Work,
-};
+pub use work::{BatchQuery, BatchRow, ConflictRow, ItemQuery, ItemRow, UploadRow, VerdictQuery, VerdictRow, Work};
 pub use write_back::{ClearedPage, MigratedFile, WriteBack};
+
+pub use crate::model::ItemVerdict;
 
 use crate::error::{Fault, FaultKind, Result};
 use std::{collections::BTreeMap, sync::Arc};

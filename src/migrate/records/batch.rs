@@ -5,6 +5,7 @@ use crate::{
     error::{Fault, FaultKind, Result},
     migrate::{
         lane::{Lane, by_key},
+        meter::Part,
         undo,
     },
     model::{BatchId, BatchProgress, BatchState, ItemState, Key, Record, Timestamp},
@@ -86,6 +87,7 @@ impl<'a> Mover<'a> {
     /// The fault of the last attempt; `Cancelled`.
     pub(crate) async fn redo_batch(&self, job: Job) -> Result<()> {
         let mut run = self.prepare(&job).await?;
+        self.lane.pace.rows(run.entries.len() as u64, run.bytes, &self.lane.cx.signals).await?;
         loop {
             run.attempt += 1;
             self.lane.meter.batch(true, || self.progress(&run, BatchState::Running, &[], ""));
@@ -161,7 +163,7 @@ impl<'a> Mover<'a> {
             let mut kept = self.first_failure.lock().unwrap_or_else(PoisonError::into_inner);
             kept.get_or_insert_with(|| format!("{}: {}", item.key, item.reason));
         }
-        lane.meter.moved(items.len() as u64, run.bytes);
+        lane.moved(items.len() as u64, run.bytes);
         lane.meter.landed(run.bytes);
         self.read_back(&mut items, &written).await?;
         Ok(items)
@@ -221,6 +223,7 @@ impl<'a> Mover<'a> {
             Err(fault) if fault.kind != FaultKind::Cancelled => return Ok(()),
             Err(fault) => return Err(fault),
         };
+        lane.meter.did(Part::Verified, copied.len() as u64);
         let kinds = lane.kinds().await?;
         let mut same = Vec::new();
         for (written, item) in written.iter().zip(items.iter_mut()) {
@@ -301,6 +304,7 @@ pub(crate) async fn write_isolating(
         }
         match lane.once(&doing, side.store.write(&side.set, &records[range.clone()])).await {
             Ok(list) if list.len() == range.len() => {
+                lane.meter.did(Part::Written, range.len() as u64);
                 for (place, outcome) in range.zip(list) {
                     outcomes[place] = outcome;
                 }

@@ -11,6 +11,7 @@ use crate::{
     migrate::{
         Verified,
         lane::{Lane, ReadPage, Track},
+        meter::Part,
     },
     model::{Digest, ItemState, LaneKind, LaneStage, Timestamp},
     plan::DatasetPlan,
@@ -81,6 +82,7 @@ impl Verifier<'_> {
     async fn page(&self, read: ReadPage) -> Result<()> {
         let lane = self.lane;
         let total = read.page.records.len() as u64;
+        lane.pace.rows(total, 0, &lane.cx.signals).await?;
         let judged = judge::page(lane, self.live, read.page.records).await?;
         let mut same = Vec::new();
         let mut wrong: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -99,7 +101,8 @@ impl Verifier<'_> {
         }
         let items = judged.records.into_iter().filter_map(|(key, _, item)| Some((key, item?))).collect();
         self.mark(&items, same, wrong).await?;
-        lane.meter.moved(total, 0);
+        lane.moved(total, 0);
+        lane.meter.did(Part::Verified, total);
         Ok(())
     }
 
