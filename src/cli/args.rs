@@ -240,6 +240,9 @@ pub(super) struct RepairArgs {
     /// `only_in_target`].
     #[arg(long, value_name = "VERDICT", value_parser = wrong)]
     pub(super) only: Option<ItemVerdict>,
+    /// Only this record; may be said again.
+    #[arg(long = "key", value_name = "KEY")]
+    pub(super) keys: Vec<String>,
     /// Does it; without this it only says what it would do.
     #[arg(long)]
     pub(super) yes: bool,
@@ -299,6 +302,8 @@ pub(super) enum DeadLettersVerb {
         /// Which lane.
         #[arg(long)]
         lane: String,
+        /// Only these keys; all of the lane if none is said.
+        keys: Vec<String>,
     },
 }
 

@@ -304,7 +304,7 @@ mod tests {
         }
         let ask = |class, after, limit| DifferencesAsk { lane: lane.clone(), class, after, limit };
         let page = differences(work.as_ref(), &ask(None, Some("v17".into()), 10)).await.unwrap();
-        assert_eq!((page.compared, page.page.items.len(), page.page.next), (Compared::Never, 2, None));
+        assert_eq!((page.compared, page.page.items.len(), &page.page.next), (Compared::Never, 2, &None));
         assert_eq!((page.count(ItemVerdict::OnlyInSource), page.count(ItemVerdict::Differs)), (4, 16));
         let missing = differences(work.as_ref(), &ask(Some(ItemVerdict::OnlyInSource), None, 3)).await.unwrap();
         let keys: Vec<&str> = missing.page.items.iter().map(|line| line.key.as_str()).collect();

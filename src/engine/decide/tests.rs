@@ -415,8 +415,8 @@ fn records_are_mended_at_a_gate_and_the_run_waits_for_it() {
     night.land(Ok(()));
     assert!(matches!(night.flight, Some(Flight::Step(_))), "and goes on by itself");
     let said: Vec<String> = night.events.iter().map(|event| event.kind.sentence()).collect();
-    let is_it = |said: &&String| said.starts_with("users: record 7, one") && said.ends_with("2 mended, 0 left");
-    assert!(said.iter().find(is_it).is_some(), "{said:?}");
+    let told = |said: &String| said.starts_with("users: record 7, one") && said.ends_with("2 mended, 0 left");
+    assert!(said.iter().any(told), "{said:?}");
 }
 
 #[test]

@@ -130,8 +130,8 @@ async fn single_records_are_retried_and_repaired_and_the_others_left() {
     }
     let cx = world.start();
     audit(&cx, &users(), false, true).await.unwrap();
-    let said = mend(&cx, &users(), &Mending::Repair { verdict: ItemVerdict::Differs, keys: vec!["5".into()] }, false);
-    assert_eq!(said.await.unwrap(), "1 mended, 0 left");
+    let only_five = Mending::Repair { verdict: ItemVerdict::Differs, keys: vec!["5".into()] };
+    assert_eq!(mend(&cx, &users(), &only_five, false).await.unwrap(), "1 mended, 0 left");
     assert_eq!(world.new.row("users", "6").unwrap().text("email").as_deref(), Some("torn"));
     assert_ne!(world.new.row("users", "5").unwrap().text("email").as_deref(), Some("torn"));
     assert_eq!(kept(&world, ItemVerdict::Differs).await.len(), 1, "the other is still in the list");
