@@ -48,8 +48,8 @@ pub(crate) struct Unit {
 impl Unit {
     /// Files, or parts of files.
     const FILES: Self = Self { per_planned: 4, most: 128, most_by_hand: 128, item_worth: 128 * 1024 };
-    /// Batches of records. Each is held in memory, so that there are fewer.
-    const BATCHES: Self = Self { per_planned: 1, most: 16, most_by_hand: 64, item_worth: 256 };
+    /// Batches of records. Each is held in memory, up to some MiB, so that there are fewer.
+    const BATCHES: Self = Self { per_planned: 1, most: 8, most_by_hand: 64, item_worth: 256 };
 
     const fn of(kind: LaneKind) -> Self {
         match kind {
@@ -392,8 +392,8 @@ mod tests {
 
     #[test]
     fn grows_while_it_pays_and_halves_on_trouble() {
-        // A server that is saturated at 40 files, or at 10 batches, at once.
-        for (unit, begins, best, range) in [(Unit::FILES, 16, 40, 32..=60), (Unit::BATCHES, 4, 10, 8..=14)] {
+        // A server that is saturated at 40 files, or at 6 batches, at once.
+        for (unit, begins, best, range) in [(Unit::FILES, 16, 40, 32..=60), (Unit::BATCHES, 4, 6, 5..=8)] {
             let mut tuner = Tuner::new(unit, begins);
             let serve = |tuner: &mut Tuner| {
                 for _ in 0..200 {
