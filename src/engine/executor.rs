@@ -21,7 +21,7 @@ const ATTEMPTS: u32 = 3;
 /// First wait between attempts; doubles.
 const BACKOFF: Duration = Duration::from_secs(1);
 /// How long dropped work may take to notice before it is taken down.
-const GRACE: Duration = Duration::from_millis(500);
+pub(super) const GRACE: Duration = Duration::from_millis(500);
 /// Words of progress that wait to be passed on.
 const MURMURS: usize = 64;
 

@@ -8,8 +8,8 @@ use crate::{
         view::{RunView, StepView},
     },
     model::{
-        LaneId, LaneKind, LaneProgress, Mode, PauseDepth, Phase, PhaseState, RunState, StepId, StepState as St,
-        Timestamp, Waiver,
+        LaneId, LaneKind, LaneProgress, LaneStage, Mode, PauseDepth, Phase, PhaseState, RunState, StepId,
+        StepState as St, Timestamp, Waiver,
     },
 };
 
@@ -188,6 +188,9 @@ fn mend(view: &RunView, lane: &LaneId, only_looks: bool) -> Result<(), Refusal> 
                 "",
             );
         }
+    }
+    if known.stage == LaneStage::Following && view.state == S::AtGate {
+        return no("the lane follows its source", "once the run is paused, or the lane has drained");
     }
     let in_flight = |step: &StepView| matches!(step.state, St::Checking | St::Intended | St::Undoing);
     let moves = view.phases.iter().flat_map(|phase| &phase.steps).any(in_flight);

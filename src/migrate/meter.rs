@@ -6,7 +6,7 @@ use crate::{
     engine::Reporter,
     error::FaultKind,
     event::EventKind,
-    model::{BatchProgress, ItemState, LaneId, LaneKind, LaneProgress, LaneStage, SlowItem, Speeds, Tally},
+    model::{BatchProgress, Follow, ItemState, LaneId, LaneKind, LaneProgress, LaneStage, SlowItem, Speeds, Tally},
 };
 use std::{
     collections::VecDeque,
@@ -133,6 +133,11 @@ impl Meter {
         let state = self.lock();
         let progress = &state.progress;
         progress.total.or_else(|| (!progress.listing).then(|| progress.tally.items()))
+    }
+
+    /// How the lane follows its source.
+    pub(crate) fn set_follow(&self, follow: &Follow) {
+        self.lock().progress.follow = Some(follow.clone());
     }
 
     /// Whether more items than are known may come.

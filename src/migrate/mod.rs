@@ -11,6 +11,7 @@ pub mod backup;
 pub(crate) mod compare;
 pub(crate) mod convert;
 pub mod files;
+pub mod follow;
 pub(crate) mod lane;
 pub mod mapping;
 pub mod marker;
@@ -18,6 +19,7 @@ mod meter;
 pub(crate) mod pace;
 pub(crate) mod pump;
 pub mod records;
+pub mod relations;
 mod retry;
 pub mod schema;
 mod survey;
@@ -28,6 +30,8 @@ pub(crate) mod world;
 
 pub use account::account;
 pub use mapping::Mapping;
-pub use survey::{DatasetSurvey, FileSetSurvey, Forecast, RowSurvey, SampleSurvey, SizeClass, Survey, survey};
+pub use survey::{
+    DatasetSurvey, FileSetSurvey, Fit, Forecast, RowSurvey, SampleSurvey, SizeClass, Survey, fits, survey,
+};
 pub use undo::{undo_files, undo_records, undo_set};
 pub use verified::{Difference, Verified};

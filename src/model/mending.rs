@@ -19,6 +19,12 @@ pub enum ItemVerdict {
     Moving,
     /// It could not be compared.
     Error,
+    /// A field of it refers to a record that is not there.
+    Dangling,
+    /// Another record has the same key, or the same value where each may come once.
+    Doubled,
+    /// The file that it speaks of is not there.
+    WithoutFile,
 }
 
 impl ItemVerdict {
@@ -35,6 +41,9 @@ impl ItemVerdict {
             Self::OnlyInTarget => "extra",
             Self::Moving => "moving",
             Self::Error => "not comparable",
+            Self::Dangling => "dangling",
+            Self::Doubled => "doubled",
+            Self::WithoutFile => "without file",
         }
     }
 }

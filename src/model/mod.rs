@@ -5,6 +5,7 @@
 
 mod check;
 mod decimal;
+mod follow;
 mod ids;
 mod kind;
 mod mending;
@@ -17,6 +18,7 @@ mod value;
 
 pub use check::{Check, Verdict, Waiver};
 pub use decimal::Decimal;
+pub use follow::{Between, Failing, Follow, Pass, Sweep};
 pub use ids::{Actor, AlertId, BatchId, CommandId, LaneId, RunId, StepId, Via};
 pub use kind::{Field, Kind, Misfit};
 pub use mending::{ItemVerdict, Mending, Take};
@@ -27,6 +29,7 @@ pub use progress::{
 };
 pub use state::{Environment, Mode, Outcome, PauseDepth, PhaseState, RunState, StepState};
 pub use truth::{Aspect, Fact};
+pub(crate) use value::quote;
 pub use value::{Digest, Key, Record, Value};
 
 /// A point in time, always UTC.

@@ -27,6 +27,21 @@ pub struct SetInfo {
     pub fields: Vec<Field>,
     /// The store takes writes with this credential, as far as can be told without writing.
     pub writable: bool,
+    /// The number is what the store's own statistics say, and was not counted.
+    pub estimated: bool,
+    /// Fields that refer to other sets of the store, if it keeps such things.
+    pub links: Vec<Link>,
+}
+
+/// A field that refers to another set of the same store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// The field.
+    pub field: String,
+    /// The set it refers to.
+    pub set: String,
+    /// The field there.
+    pub key: String,
 }
 
 impl SetInfo {
@@ -61,6 +76,16 @@ pub struct Page {
     pub as_of: Option<Timestamp>,
 }
 
+/// Transactions that are open in a store, by its own clock: what they write bears the time at which they began, and is seen
+/// when they end.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct OpenTransactions {
+    /// When the oldest one began.
+    pub oldest: Option<Timestamp>,
+    /// When the oldest one began that has written something.
+    pub writing: Option<Timestamp>,
+}
+
 /// What became of one record of a write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WriteOutcome {
@@ -81,6 +106,12 @@ pub trait RecordStore: Send + Sync {
     /// `Unauthorized`, a missing set `NotFound`.
     async fn describe(&self, set: &SetRef) -> Result<SetInfo>;
 
+    /// The same for somebody in a hurry: of a set whose records take long to be counted the number is an estimate, if the
+    /// store has one.
+    async fn sketch(&self, set: &SetRef) -> Result<SetInfo> {
+        self.describe(set).await
+    }
+
     /// One page of at most `limit` records from `from`. Reading from [`Cursor::START`] and following `next` to its end
     /// gives every record that existed throughout; a record inserted or deleted meanwhile may or may not be seen, and a
     /// record may be seen twice (callers are idempotent), but none that stayed is skipped.
@@ -100,6 +131,16 @@ pub trait RecordStore: Send + Sync {
     /// One page of records whose `updated` field is at or after `since`. At-least-once: the bound is inclusive. Needs
     /// `set.updated`; without it the fault is `Plan`.
     async fn changes(&self, set: &SetRef, since: Timestamp, from: &Cursor, limit: u32) -> Result<Page>;
+
+    /// How many records [`Self::changes`] would give, if the store can say without giving them; `None` if it cannot.
+    async fn count_changes(&self, _set: &SetRef, _since: Timestamp) -> Result<Option<u64>> {
+        Ok(None)
+    }
+
+    /// The transactions of others that are open now, as far as the store and this credential can tell.
+    async fn open_transactions(&self, _set: &SetRef) -> Result<OpenTransactions> {
+        Ok(OpenTransactions::default())
+    }
 
     /// The records of these keys; a key that is not there is missing from the answer. Order is free.
     async fn fetch(&self, set: &SetRef, keys: &[Key]) -> Result<Vec<Record>>;

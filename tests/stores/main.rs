@@ -8,6 +8,7 @@
 mod conforms;
 mod d1;
 mod d1_server;
+mod follow;
 mod kinds;
 mod lanes;
 mod mariadb_server;

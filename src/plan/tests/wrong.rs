@@ -649,6 +649,27 @@ p.toml:81:20: found `0` for `migration.limit_rows_per_s`; write a whole number f
 p.toml:82:21: found a text for `migration.continue_on_error`; write true or false, without quotes
 p.toml:83:16: found `101%`, which is not a share; write a whole number, or a share from "0%" to "100%", as "0.1%""#,
     ),
+    (
+        "concurrency = 8",
+        r#"sweep = "10m""#,
+        r#"p.toml:77:9: found `sweep` without `follow`; write `follow = "10s"` as well, or no `sweep`"#,
+    ),
+    (
+        r#"[phases.deployment]
+before = [{ name = "warm", run = ["./warm"] }]
+[migration]
+concurrency = 8"#,
+        r#"[phases.validation]
+enabled = false
+[migration]
+follow = "10s""#,
+        "p.toml:77:10: found `follow` without the phase `validation`, which is turned off; write `enabled = true` in [phases.validation], or no `follow`",
+    ),
+    (
+        r#"map = { email = "email | lower" }"#,
+        r#"overlap = "5s""#,
+        "p.toml:33:11: found `overlap` without `updated`; write `updated` as well, or no `overlap`",
+    ),
 ];
 
 #[test]

@@ -202,6 +202,7 @@ pub(crate) fn plan(datasets: Vec<DatasetPlan>) -> Plan {
             backups: None,
             conflicts: ConflictPolicy::NewestWins,
             pace: Duration::ZERO,
+            follow: None,
             on_existing: OnExisting::SkipSame,
             limit_bytes_per_s: None,
             limit_rows_per_s: None,

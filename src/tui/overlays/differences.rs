@@ -129,7 +129,7 @@ fn sign(class: ItemVerdict, g: &Glyphs) -> (&'static str, Role) {
         ItemVerdict::Same => (g.ok, Role::Ok),
         ItemVerdict::Moving => (g.active, Role::Wait),
         ItemVerdict::OnlyInTarget => (g.warn, Role::Warn),
-        ItemVerdict::Differs | ItemVerdict::OnlyInSource | ItemVerdict::Error => (g.crit, Role::Crit),
+        _ => (g.crit, Role::Crit),
     }
 }
 
@@ -211,7 +211,7 @@ fn meaning(line: &DifferenceLine) -> String {
         ItemVerdict::OnlyInSource if line.detail.is_empty() => "the new side does not have it".into(),
         ItemVerdict::OnlyInSource => format!("the new side does not have it: {}", line.detail),
         ItemVerdict::OnlyInTarget => format!("only the new side has it: {}", line.detail),
-        ItemVerdict::Same | ItemVerdict::Error => line.detail.clone(),
+        _ => line.detail.clone(),
     }
 }
 

@@ -67,6 +67,8 @@ fn screens() -> Vec<(&'static str, RunView, bool, &'static str)> {
         ("dialog_repair_extra", fixtures::letters_at_gate(), true, "2↓u↓↓↓RDELETE\t↓"),
         ("dialog_compare", fixtures::letters_at_gate(), true, "2↓uV"),
         ("dialog_limit_records", fixtures::copying_users(), true, "2↓\nL500 rows/s"),
+        ("following", fixtures::following(), false, ""),
+        ("lane_following", fixtures::following(), false, "2↓\n"),
         ("lane_end", fixtures::migrating(), false, "2↓↓↓\n⇟⇟"),
         ("dialog_limit", fixtures::migrating(), true, "2↓↓↓\nL10M"),
         ("dialog_retry_files", fixtures::migrating(), true, "2↓↓↓↓↓↓↓↓\nR"),

@@ -87,7 +87,7 @@ impl RecordStore for HttpStore {
         let page = self.page(&doing, set, None, &Cursor::START, 1).await?;
         let fields = page.records.first().map(|record| record.0.keys().map(Field::named).collect()).unwrap_or_default();
         // Nobody can tell without writing, and refusing here would block an endpoint that takes writes.
-        Ok(SetInfo { count: page.total, fields, writable: true })
+        Ok(SetInfo { count: page.total, fields, writable: true, ..SetInfo::default() })
     }
 
     async fn read(&self, set: &SetRef, from: &Cursor, limit: u32) -> Result<Page> {
@@ -103,6 +103,12 @@ impl RecordStore for HttpStore {
         let page = self.page(&doing, set, Some((name, &since.to_string())), from, limit).await?;
         // The endpoint counted what the filter left, not the whole set.
         Ok(Page { total: None, ..page })
+    }
+
+    async fn count_changes(&self, set: &SetRef, since: Timestamp) -> Result<Option<u64>> {
+        let doing = format!("count changes since {since} of {} in {}", set.name, self.name);
+        let name = &self.wire.plan().read.parameters.updated_since;
+        Ok(self.page(&doing, set, Some((name, &since.to_string())), &Cursor::START, 1).await?.total)
     }
 
     async fn fetch(&self, set: &SetRef, keys: &[Key]) -> Result<Vec<Record>> {

@@ -77,12 +77,7 @@ impl<E: Engine> LiteStore<E> {
         let mut ask = select(&table).then(" WHERE 1");
         if let Some(only) = only {
             ask.text(" AND ");
-            for (n, text) in only.texts.iter().enumerate() {
-                ask.text(text);
-                if let Some(cell) = only.cells.get(n) {
-                    ask.cell(cell.clone());
-                }
-            }
+            ask.statement(only);
         }
         for (sign, text) in [(">", &span.after), ("<=", &span.upto)] {
             if let Some(text) = text {
@@ -103,7 +98,11 @@ impl<E: Engine> LiteStore<E> {
     }
 
     async fn count(&self, doing: &str, table: &Table) -> Result<u64> {
-        let ask = Statement::ask(["count(*)"], format!(" FROM {}", table.place));
+        self.number(doing, Statement::ask(["count(*)"], format!(" FROM {}", table.place))).await
+    }
+
+    /// The count that this statement answers with.
+    async fn number(&self, doing: &str, ask: Statement) -> Result<u64> {
         let rows = self.engine.read(doing, ask, None).await?.rows;
         let count = rows.first().and_then(|row| row.first()).and_then(Cell::int);
         count
@@ -132,6 +131,14 @@ impl<E: Engine> LiteStore<E> {
         }
         Ok(ends)
     }
+}
+
+/// Goes on with what holds for a row that changed at or after this moment, and for one that does not say when.
+fn changed(ask: Statement, column: &Column, since: Timestamp) -> Statement {
+    let time = format!("datetime({}, 'auto')", quoted(&column.field.name));
+    ask.then(&format!("({time} IS NULL OR {time} >= datetime("))
+        .with(Cell::Text(since.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()))
+        .then("))")
 }
 
 fn select(table: &Table) -> Statement {
@@ -164,7 +171,7 @@ impl<E: Engine> RecordStore for LiteStore<E> {
             let table = self.table(&doing, set).await?;
             table.key(&doing, &set.key)?;
             let count = self.count(&doing, &table).await?;
-            Ok(SetInfo { count: Some(count), fields: table.fields(), writable: table.writable })
+            Ok(table.info(Some(count)))
         })
         .await
     }
@@ -194,12 +201,20 @@ impl<E: Engine> RecordStore for LiteStore<E> {
         let updated = sql::updated(&doing, set.updated.as_ref())?;
         self.call(set, async {
             let table = self.table(&doing, set).await?;
-            let name = quoted(&table.column(&doing, updated)?.field.name);
-            let time = format!("datetime({name}, 'auto')");
-            let only = Statement::act(format!("({time} IS NULL OR {time} >= datetime("))
-                .with(Cell::Text(since.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()))
-                .then("))");
+            let only = changed(Statement::act(""), table.column(&doing, updated)?, since);
             self.page(&doing, set, Some(only), from, limit).await
+        })
+        .await
+    }
+
+    async fn count_changes(&self, set: &SetRef, since: Timestamp) -> Result<Option<u64>> {
+        let doing = format!("count changes since {since} of {} in {}", set.name, self.engine.name());
+        let updated = sql::updated(&doing, set.updated.as_ref())?;
+        self.call(set, async {
+            let table = self.table(&doing, set).await?;
+            let all = Statement::ask(["count(*)"], format!(" FROM {} WHERE ", table.place));
+            let ask = changed(all, table.column(&doing, updated)?, since);
+            self.number(&doing, ask).await.map(Some)
         })
         .await
     }

@@ -92,7 +92,9 @@ impl<'a> Bulk<'a> {
         lane.meter.did(Part::Mapped, found.page.block.rows() as u64);
         let Some(carried) = self.fitting(&found, carried).await? else { return self.one_by_one(mover, found).await };
         let mut run = Run { found: &found, carried, started, attempt: 1 };
-        self.intend(mover, &run).await?;
+        if !self.intend(mover, &run).await? {
+            return self.one_by_one(mover, found).await;
+        }
         let Some(store) = lane.new.store.blocks() else { return Ok(()) };
         lane.pace
             .rows(run.carried.records.len() as u64, run.carried.block.lines.len() as u64, &lane.cx.signals)
@@ -135,8 +137,8 @@ impl<'a> Bulk<'a> {
         Ok(free.then_some(carried))
     }
 
-    /// Writes down what is about to be written.
-    async fn intend(&self, mover: &Mover<'_>, run: &Run<'_>) -> Result<()> {
+    /// Writes down what is about to be written; `false` if the ledger has to have these records one by one.
+    async fn intend(&self, mover: &Mover<'_>, run: &Run<'_>) -> Result<bool> {
         let lane = self.lane;
         let row = self.row(mover, run, BatchState::Running, "");
         let left_out = run.carried.left_out.iter().map(|key| ItemRow {
@@ -145,11 +147,13 @@ impl<'a> Bulk<'a> {
         });
         let left_out: Vec<ItemRow> = left_out.collect();
         let block = RecordBlock { state: ItemState::Pending, records: run.carried.records.clone() };
-        lane.once("save a batch's intent", lane.cx.work.save_block(&row, &block, &left_out)).await?;
+        if !lane.once("save a batch's intent", lane.cx.work.save_block(&row, &block, &left_out)).await? {
+            return Ok(false);
+        }
         lane.meter.turned_all(None, ItemState::Skipped, left_out.len() as u64);
         lane.meter.turned_all(None, ItemState::Pending, block.records.len() as u64);
         lane.meter.offer();
-        Ok(())
+        Ok(true)
     }
 
     async fn arrived(&self, mover: &Mover<'_>, run: &Run<'_>) -> Result<()> {
