@@ -356,6 +356,15 @@ pub enum EventKind {
         /// What came out, in one line.
         summary: String,
     },
+    /// Both sides of a lane of records were compared by a person's order.
+    Compared {
+        /// Which lane.
+        lane: LaneId,
+        /// Who.
+        by: Actor,
+        /// What came out, in one line.
+        summary: String,
+    },
     /// The maintenance was turned by hand.
     MaintenanceTurned {
         /// On or off.

@@ -11,8 +11,8 @@ use cutover::{
     event::UndoNote,
     ledger::Ledger,
     model::{
-        Actor, BatchId, BatchProgress, BatchState, Check, Fact, LaneId, Mode, Outcome, Phase, RunId, RunState, StepId,
-        Timestamp, Verdict, Via,
+        Actor, BatchId, BatchProgress, BatchState, Check, Fact, LaneId, Mending, Mode, Outcome, Phase, RunId, RunState,
+        StepId, Timestamp, Verdict, Via,
     },
     plan::{self, Source},
     ports::Ports,
@@ -120,6 +120,9 @@ impl Surroundings for Calm {
     }
     async fn turn_maintenance(&self, _cx: &StepContext, _on: bool) -> Result<()> {
         Ok(())
+    }
+    async fn mend(&self, _cx: &StepContext, _lane: &LaneId, _what: &Mending, _live: bool) -> Result<StepDone> {
+        Ok(StepDone::new("mended"))
     }
 }
 

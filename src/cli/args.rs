@@ -14,7 +14,7 @@ use crate::{
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
-use values::{bytes_per_s, change, kind, phase, requests_per_s, state, verdict, waiver, wrong};
+use values::{bytes_per_s, change, kind, per_s, phase, state, verdict, waiver, wrong};
 
 /// Runs a production cutover from a full-screen console, and can always go back.
 #[derive(Debug, Parser)]
@@ -83,7 +83,7 @@ pub(super) enum Verb {
         #[arg(long)]
         lane: Option<String>,
     },
-    /// Changes how fast a lane of files may be, until the engine ends.
+    /// Changes how fast a lane may be, until the engine ends.
     #[command(group = clap::ArgGroup::new("what").required(true).multiple(true))]
     Limit {
         /// Which lane.
@@ -92,9 +92,12 @@ pub(super) enum Verb {
         /// Payload bytes per second (`10MiB`), or `off`.
         #[arg(long, group = "what", value_parser = bytes_per_s)]
         bytes: Option<Rate>,
-        /// Requests per second, or `off`.
-        #[arg(long, group = "what", value_parser = requests_per_s)]
+        /// Requests per second of a lane of files, or `off`.
+        #[arg(long, group = "what", value_parser = per_s)]
         requests: Option<Rate>,
+        /// Rows per second of a lane of records, or `off`.
+        #[arg(long, group = "what", value_parser = per_s)]
+        rows: Option<Rate>,
     },
     /// Works on more or fewer at once in a lane, until the engine ends.
     Concurrency {
@@ -245,6 +248,9 @@ pub(super) struct RepairArgs {
     /// `only_in_target`].
     #[arg(long, value_name = "VERDICT", value_parser = wrong)]
     pub(super) only: Option<ItemVerdict>,
+    /// Only this record; may be said again.
+    #[arg(long = "key", value_name = "KEY")]
+    pub(super) keys: Vec<String>,
     /// Does it; without this it only says what it would do.
     #[arg(long)]
     pub(super) yes: bool,
@@ -304,6 +310,8 @@ pub(super) enum DeadLettersVerb {
         /// Which lane.
         #[arg(long)]
         lane: String,
+        /// Only these keys; all of the lane if none is said.
+        keys: Vec<String>,
     },
 }
 

@@ -173,7 +173,9 @@ async fn obey(desk: &Desk, verb: Option<Verb>) -> Result<u8, Trouble> {
         Some(Verb::Verify(args)) => verify::verify(desk, &args).await,
         Some(Verb::Repair(args)) => repair::repair(desk, &args).await,
         Some(Verb::Deadletters(args)) => repair::dead_letters(desk, &args).await,
-        Some(Verb::Limit { lane, bytes, requests }) => orders::limit(desk, lane, bytes, requests).await,
+        Some(Verb::Limit { lane, bytes, requests, rows }) => {
+            orders::limit(desk, lane, orders::Asked { bytes, requests, rows }).await
+        }
         Some(Verb::Watch) => orders::watch(desk).await,
         Some(order) => orders::order(desk, order).await,
     }

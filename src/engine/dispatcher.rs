@@ -16,7 +16,7 @@ use crate::{
     },
     error::{Fault, FaultKind, Result},
     event::{Event, EventKind},
-    model::{CommandId, Outcome, Phase, RunState, StepId, Timestamp},
+    model::{CommandId, Mending, Outcome, Phase, RunState, StepId, Timestamp},
     ports::Journal,
     watch::Finding,
 };
@@ -212,7 +212,7 @@ impl Dispatcher {
 
     fn take_message(&mut self, message: Message) {
         match &message.input {
-            Input::Landed(..) => self.state.flight = None,
+            input if input.lands() => self.state.flight = None,
             Input::FollowerLeft => self.state.following = None,
             Input::Evidence(..) => {
                 self.state.measuring = false;
@@ -346,6 +346,16 @@ impl Dispatcher {
             Effect::ValidateLegacy => {
                 let cx = self.context(&StepId::new("rollback/legacy-validated"), Flight::LegacyValidation);
                 executor::validate_legacy(self.script.surroundings.clone(), cx, self.wires.inbox_in.clone());
+            }
+            Effect::Mend(mend) if self.state.following.is_some() => {
+                let fault = Fault::new(FaultKind::Illegal, format!("mend records of {}", mend.lane));
+                let fault = fault.detail("what follows the source is still at work: ask again in a moment");
+                self.take(&Input::Mended(mend, Err(fault)));
+            }
+            Effect::Mend(mend) => {
+                let cx = self.context(&Mending::step(&mend.lane), Flight::Mend(Box::new(mend.clone())));
+                let inbox = self.wires.inbox_in.clone();
+                executor::mend(self.script.surroundings.clone(), mend, cx, &self.wires.progress_in, inbox);
             }
             Effect::Pause(depth) => {
                 self.gate.pause.send_replace(depth);

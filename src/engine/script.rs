@@ -7,7 +7,7 @@ use crate::{
         view::RunView,
     },
     error::Result,
-    model::{Check, Fact, Phase},
+    model::{Check, Fact, LaneId, Mending, Phase},
 };
 use async_trait::async_trait;
 use std::sync::Arc;
@@ -46,4 +46,8 @@ pub trait Surroundings: Send + Sync {
 
     /// Turns the maintenance on or off by hand and waits until that is observed.
     async fn turn_maintenance(&self, cx: &StepContext, on: bool) -> Result<()>;
+
+    /// Does what a person orders about records of a lane; takes as long as that takes, and ends with `cx.signals.stop`. The
+    /// summary says what came out. `live`: users work on the new side.
+    async fn mend(&self, cx: &StepContext, lane: &LaneId, what: &Mending, live: bool) -> Result<StepDone>;
 }

@@ -224,6 +224,12 @@ impl Signals {
         (Self { stop, pause, drained, tuning, hands }, gate)
     }
 
+    /// The same for work that a person orders while the run is paused: only a stop ends it.
+    #[must_use]
+    pub fn unpaused(&self) -> Self {
+        Self { pause: watch::channel(None).1, ..self.clone() }
+    }
+
     /// The same for work beside a step: stopped and paused for itself, tuned like all work.
     pub(super) fn beside(
         &self,
@@ -312,13 +318,6 @@ impl Signals {
             Ok(())
         })
         .await
-    }
-
-    /// Batches of this lane that may be worked on at once now, given the plan's number: at least 1, at most 64.
-    #[must_use]
-    pub fn concurrency(&self, lane: &LaneId, planned: u32) -> usize {
-        let by = self.tuning(lane).by;
-        usize::try_from(planned.saturating_add_signed(by).clamp(1, 64)).unwrap_or(1)
     }
 
     /// What people turned in this lane since the engine started: sums that only grow.

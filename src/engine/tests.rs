@@ -8,7 +8,10 @@ use crate::{
     },
     error::{Fault, FaultKind, Result},
     event::{Event, UndoNote},
-    model::{Actor, Check, Fact, Mode, Outcome, PauseDepth, Phase, RunId, RunState, StepId, Timestamp, Verdict, Via},
+    model::{
+        Actor, Check, Fact, LaneId, Mending, Mode, Outcome, PauseDepth, Phase, RunId, RunState, StepId, Timestamp,
+        Verdict, Via,
+    },
     plan::Plan,
     ports::{
         Journal, Ports, RunSummary,
@@ -93,6 +96,9 @@ impl Surroundings for Calm {
     }
     async fn turn_maintenance(&self, _cx: &StepContext, _on: bool) -> Result<()> {
         Ok(())
+    }
+    async fn mend(&self, _cx: &StepContext, _lane: &LaneId, _what: &Mending, _live: bool) -> Result<StepDone> {
+        Ok(StepDone::new("mended"))
     }
 }
 

@@ -184,7 +184,8 @@ async fn keys_without_order_are_no_block() {
         assert!(work.save_block(&batch(number), &block, &[]).await.unwrap());
         let anywhere = (0..50).map(|n| (Digest::of(format!("{number}/{n}").as_bytes()).to_hex(), Digest::of(b"x")));
         let block = RecordBlock { state: ItemState::Copied, records: anywhere.collect() };
-        let row = BatchRow { lane: LaneId::new("tokens"), batch: BatchId::new(format!("tokens-{number}")), ..batch(number) };
+        let row =
+            BatchRow { lane: LaneId::new("tokens"), batch: BatchId::new(format!("tokens-{number}")), ..batch(number) };
         taken.push(work.save_block(&row, &block, &[]).await.unwrap());
     }
     assert_eq!(taken.iter().filter(|taken| **taken).count(), 32, "{taken:?}");

@@ -7,6 +7,7 @@ use super::{
     compare::Kinds,
     lane::{Lane, Side},
     mapping::{Found, Ready},
+    meter::Part,
 };
 use crate::{
     engine::StepContext,
@@ -138,7 +139,10 @@ impl Lane<'_> {
             found.insert(lookup.field.clone(), self.look_up(lookup, &keys).await?);
         }
         let ready = self.mapping.ready()?;
-        Ok(records.into_iter().map(|record| self.convert(&ready, record, kinds, &found)).collect())
+        let converted = records.into_iter().map(|record| self.convert(&ready, record, kinds, &found));
+        let mapped: Vec<Mapped> = converted.collect();
+        self.meter.did(Part::Mapped, mapped.len() as u64);
+        Ok(mapped)
     }
 
     /// What one legacy record becomes.

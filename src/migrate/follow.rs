@@ -66,7 +66,9 @@ pub async fn copy_ahead(cx: &StepContext) -> Result<StepDone> {
 /// looked. It is tried again, and the gate says how many there are; the lanes' own steps judge in the end.
 fn lenient(cx: &StepContext) -> StepContext {
     let mut plan = (*cx.plan).clone();
-    plan.migration.max_failures = u64::MAX;
+    (plan.migration.max_failures, plan.migration.max_failed_share) = (u64::MAX, None);
+    plan.migration.continue_on_error = true;
+    plan.datasets.iter_mut().for_each(|dataset| dataset.continue_on_error = None);
     StepContext { plan: Arc::new(plan), ..cx.clone() }
 }
 

@@ -17,6 +17,7 @@ pub(crate) mod lane;
 pub mod mapping;
 pub mod marker;
 mod meter;
+pub(crate) mod pace;
 pub(crate) mod pump;
 pub mod records;
 pub mod relations;

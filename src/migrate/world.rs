@@ -44,6 +44,7 @@ pub(crate) fn users() -> DatasetPlan {
         drop: vec!["secret".into()],
         on_conflict: crate::plan::OnConflict::Overwrite,
         back: None,
+        continue_on_error: None,
         fields: crate::plan::FieldsPlan::default(),
         blob: None,
     }

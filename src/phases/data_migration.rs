@@ -185,7 +185,8 @@ async fn verify(cx: &StepContext, dataset: &DatasetPlan) -> Result<StepDone> {
 async fn related(cx: &StepContext, dataset: &DatasetPlan, done: StepDone) -> Result<StepDone> {
     let Some(found) = relations::relations(cx, dataset).await? else { return Ok(done) };
     let mut checks = done.checks;
-    checks.extend(relations::evidence(dataset, &found, cx.plan.migration.max_failures));
+    let allowed = cx.plan.may_fail(&dataset.lane(), Some(found.records)).unwrap_or_default();
+    checks.extend(relations::evidence(dataset, &found, allowed));
     if checks.iter().any(|check| check.verdict != Verdict::Pass) {
         return Err(Unmet::fault(format!("find {} whole on the new side", dataset.name), checks));
     }

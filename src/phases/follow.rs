@@ -111,8 +111,9 @@ pub(super) async fn evidence(cx: &StepContext, view: &RunView, phase: Phase) -> 
     let standing = follow::standing(cx).await?;
     let mut checks = vec![alert(view)];
     for lane in &standing {
-        let failed = cx.work.tally(&lane.lane).await?.failed;
-        checks.push(followed(lane, plan, (failed, cx.plan.migration.max_failures), now));
+        let tally = cx.work.tally(&lane.lane).await?;
+        let allowed = cx.plan.may_fail(&lane.lane, Some(tally.items())).unwrap_or_default();
+        checks.push(followed(lane, plan, (tally.failed, allowed), now));
     }
     checks.push(forecast(&standing, now));
     Ok(checks)

@@ -362,6 +362,7 @@ fn dataset(name: &str, needs: &[&str]) -> DatasetPlan {
         drop: Vec::new(),
         on_conflict: crate::plan::OnConflict::Overwrite,
         back: None,
+        continue_on_error: None,
         fields: crate::plan::FieldsPlan::default(),
         blob: None,
     }

@@ -49,6 +49,7 @@ fn dataset(table: &Table<'_>, name: Option<String>, names: &[String], sides: &Si
     let drop = list(table, "drop").unwrap_or_default();
     let on_conflict = on_conflict(table, key.as_deref());
     let back = list(table, "back");
+    let continue_on_error = table.get("continue_on_error").and_then(|node| node.boolean());
     let place = Place {
         name: name.as_deref(),
         names,
@@ -84,6 +85,7 @@ fn dataset(table: &Table<'_>, name: Option<String>, names: &[String], sides: &Si
         drop,
         on_conflict,
         back,
+        continue_on_error,
         fields,
         blob: blob.flatten(),
     })

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::model::{Phase, Severity};
 use std::{collections::BTreeMap, time::Duration};
+use toml::de::DeValue;
 
 /// Phases in which a rule may act unless it says otherwise.
 const RULE_PHASES: [Phase; 2] = [Phase::PostValidation, Phase::Monitoring];
@@ -152,12 +153,15 @@ pub(super) fn migration(root: &Table<'_>, phases: &BTreeMap<Phase, PhasePlan>) -
         attempts: 4,
         backoff: Duration::from_millis(500),
         max_failures: 0,
+        max_failed_share: None,
+        continue_on_error: true,
         backups: None,
         conflicts: ConflictPolicy::NewestWins,
         pace: Duration::ZERO,
         follow: None,
         on_existing: OnExisting::SkipSame,
         limit_bytes_per_s: None,
+        limit_rows_per_s: None,
         limit_requests_per_s: None,
     };
     let Some(table) = root.table("migration") else { return plan };
@@ -175,16 +179,31 @@ pub(super) fn migration(root: &Table<'_>, phases: &BTreeMap<Phase, PhasePlan>) -
     plan.concurrency = table.count("concurrency", plan.concurrency, 1..=64);
     plan.attempts = table.count("attempts", plan.attempts, 1..=100);
     plan.backoff = table.duration("backoff", plan.backoff, WAITS);
-    plan.max_failures = table.get("max_failures").and_then(|node| node.integer(0..=u64::MAX)).unwrap_or_default();
+    if let Some(node) = table.get("max_failures") {
+        match node.value {
+            DeValue::String(_) => plan.max_failed_share = share(&node),
+            _ => plan.max_failures = node.integer(0..=u64::MAX).unwrap_or_default(),
+        }
+    }
+    plan.continue_on_error = table.boolean("continue_on_error", plan.continue_on_error);
     plan.backups = table.get("backups").and_then(|node| node.path());
     plan.conflicts = table.one_of("conflicts", plan.conflicts, &policies);
     plan.pace = table.duration("pace", plan.pace, WAITS);
     plan.follow = follow(&table, phases);
     plan.on_existing = table.one_of("on_existing", plan.on_existing, &existing);
     plan.limit_bytes_per_s = table.get("limit_bytes_per_s").and_then(|node| node.bytes(AMOUNTS));
+    plan.limit_rows_per_s = table.get("limit_rows_per_s").and_then(|node| node.integer(1..=1_000_000_000));
     plan.limit_requests_per_s = table.get("limit_requests_per_s").and_then(|node| node.integer(1..=1_000_000));
     table.close();
     plan
+}
+
+/// `"0.1%"` as 0.001.
+fn share(node: &Node<'_>) -> Option<f64> {
+    node.parsed("a share", "a whole number, or a share from \"0%\" to \"100%\", as \"0.1%\"", |text| {
+        let percent: f64 = text.strip_suffix('%')?.trim().parse().ok()?;
+        (0.0..=100.0).contains(&percent).then_some(percent / 100.0)
+    })
 }
 
 /// `follow` needs the phase that copies ahead and the one that drains.

@@ -1,7 +1,7 @@
 //! Plans as a whole: the starters are right, the wrong ones say what is wrong and where, and no secret gets out.
 
 use super::*;
-use crate::model::Phase;
+use crate::model::{LaneKind, Limits, Phase};
 use proptest::prelude::*;
 use secrecy::ExposeSecret as _;
 use std::{path::Path, time::Duration};
@@ -242,6 +242,29 @@ to = { bucket = "r2" }
     assert_eq!(plan.file_sets, [rest]);
     assert_eq!((plan.migration.on_existing, plan.migration.batch_bytes), (OnExisting::Fail, 1 << 30));
     assert_eq!((plan.migration.limit_bytes_per_s, plan.migration.limit_requests_per_s), (Some(50 << 20), Some(100)));
+}
+
+#[test]
+fn failures_are_counted_or_a_share_and_end_a_lane_at_once_where_the_plan_says_so() {
+    let plan = read(SMALL).unwrap();
+    let users = plan.datasets[0].lane();
+    assert!(plan.continues_on_error(&users));
+    assert_eq!(plan.may_fail(&users, None), Some(0));
+    assert_eq!(plan.migration.limits(LaneKind::Records), Limits::default());
+
+    let told = "concurrency = 8\nmax_failures = \"0.1%\"\ncontinue_on_error = false\nlimit_bytes_per_s = \"1MiB\"\n\
+                limit_requests_per_s = 7\nlimit_rows_per_s = 500";
+    let plan = read(&SMALL.replace("concurrency = 8", told)).unwrap_or_else(|problems| panic!("{}", problems.pretty()));
+    assert_eq!((plan.migration.may_fail(Some(25_999)), plan.migration.may_fail(None)), (Some(25), None));
+    assert_eq!(plan.may_fail(&users, Some(25_999)), Some(0), "the first ends it");
+    let mut otherwise = plan.clone();
+    otherwise.datasets[0].continue_on_error = Some(true);
+    assert_eq!(otherwise.may_fail(&users, Some(25_999)), Some(25));
+    let bytes = Some(1 << 20);
+    let of_files = Limits { bytes_per_s: bytes, requests_per_s: Some(7), rows_per_s: None };
+    let of_records = Limits { bytes_per_s: bytes, requests_per_s: None, rows_per_s: Some(500) };
+    assert_eq!(plan.migration.limits(LaneKind::Files), of_files);
+    assert_eq!(plan.migration.limits(LaneKind::Records), of_records);
 }
 
 #[test]

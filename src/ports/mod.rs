@@ -29,10 +29,11 @@ pub use records::{Cursor, Link, OpenTransactions, Page, RecordStore, SetInfo, Se
 pub use switch::{Observation, Position, Switch, Witness};
 pub(crate) use work::{ASKS, KEPT};
 pub use work::{
-    BatchQuery, BatchRow, ConflictRow, ItemQuery, ItemRow, ItemVerdict, RecordBlock, UploadRow, VerdictQuery,
-    VerdictRow, Work,
+    BatchQuery, BatchRow, ConflictRow, ItemQuery, ItemRow, RecordBlock, UploadRow, VerdictQuery, VerdictRow, Work,
 };
 pub use write_back::{ClearedPage, MigratedFile, WriteBack};
+
+pub use crate::model::ItemVerdict;
 
 use crate::error::{Fault, FaultKind, Result};
 use std::{collections::BTreeMap, sync::Arc};

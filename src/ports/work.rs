@@ -3,7 +3,9 @@
 use super::PartSent;
 use crate::{
     error::{FaultKind, Result},
-    model::{BatchId, BatchProgress, BatchState, Digest, ItemState, LaneId, LaneKind, RunId, Tally, Timestamp},
+    model::{
+        BatchId, BatchProgress, BatchState, Digest, ItemState, ItemVerdict, LaneId, LaneKind, RunId, Tally, Timestamp,
+    },
 };
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -213,30 +215,6 @@ pub struct UploadRow {
     pub part_size: u64,
     /// The parts that the server has, by number.
     pub parts: Vec<PartSent>,
-}
-
-/// What a comparison found of a record or a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ItemVerdict {
-    /// The same on both sides.
-    Same,
-    /// Other fields, other bytes.
-    Differs,
-    /// The target does not have it.
-    OnlyInSource,
-    /// The source does not have it.
-    OnlyInTarget,
-    /// Differs, and was changed again between two looks: somebody writes it right now.
-    Moving,
-    /// It could not be compared.
-    Error,
-    /// A field of it refers to a record that is not there.
-    Dangling,
-    /// Another record has the same key, or the same value where each may come once.
-    Doubled,
-    /// The file that it speaks of is not there.
-    WithoutFile,
 }
 
 /// What a comparison found of a record or a file, as the ledger keeps it.

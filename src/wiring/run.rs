@@ -10,7 +10,8 @@ use crate::{
     model::{Actor, Mode, Outcome, RunId},
     phases,
     plan::Plan,
-    ports::{Journal, RunSummary, Work},
+    ports::{Journal, RunSummary},
+    wiring::Bystander,
 };
 use std::{
     path::{Path, PathBuf},
@@ -64,10 +65,12 @@ impl Kept {
         self.ledger.journal()
     }
 
-    /// The work tables, for a reader.
-    #[must_use]
-    pub fn work(&self) -> Arc<dyn Work> {
-        self.ledger.work(&self.run)
+    /// What a reader beside the engine works with, over connections of its own.
+    ///
+    /// # Errors
+    /// `Plan` and `Internal`, as the engine's own ports.
+    pub fn bystander(&self, plan: &Arc<Plan>) -> Result<Bystander> {
+        Bystander::new(plan, self.ledger.work(&self.run), self.folder.clone())
     }
 
     /// Closes the ledger and gives the lock back. To be called once the engine's part is over.

@@ -138,7 +138,7 @@ async fn from_postgres_to_postgres_and_back_to_nothing() {
     let found = records::audit(&cx, users, false, true).await.unwrap_or_else(|fault| panic!("{}", fault.chain()));
     assert_eq!((found.differs, found.only_in_source, found.only_in_target), (101, 1, 0), "{found:?}");
     for verdict in [ItemVerdict::Differs, ItemVerdict::OnlyInSource] {
-        let done = records::repair(&cx, users, verdict).await.unwrap_or_else(|fault| panic!("{}", fault.chain()));
+        let done = records::repair(&cx, users, verdict, &[]).await.unwrap_or_else(|fault| panic!("{}", fault.chain()));
         assert_eq!(done.left, 0, "{done:?}");
     }
     assert_eq!(all(&new), all(&old));

@@ -1,8 +1,8 @@
 //! What an order leads to, once the table of legal moves lets it through.
 
-use super::{Effect, Exclusion, Flight};
+use super::{Effect, Exclusion, Flight, Mend};
 use crate::{
-    command::{Command, Order},
+    command::{Command, Order, Refusal},
     engine::{legal::legal, view::RunView},
     event::EventKind,
     model::{Actor, Check, CommandId, LaneId, LaneStage, PauseDepth, Phase, RunState, Timestamp, Waiver},
@@ -18,6 +18,11 @@ pub(super) fn order(
 ) -> Vec<Effect> {
     if let Err(refusal) = legal(view, &order.command, now) {
         return vec![Effect::Reply(id, Err(refusal))];
+    }
+    if flight.is_some() && matches!(order.command, Command::Mend { .. }) {
+        // The view shows a step a moment later than it flies.
+        let why = "the run itself is at work".to_owned();
+        return vec![Effect::Reply(id, Err(Refusal { why, legal_when: "in a moment".into() }))];
     }
     let by = order.by.clone();
     let mut effects =
@@ -65,6 +70,12 @@ fn effects_of(view: &RunView, flight: Option<&Flight>, id: CommandId, by: Actor,
         Command::Concurrency { lane, by } => vec![Effect::Concurrency(lane, by)],
         Command::Limit { lane, limits } => vec![Effect::Limit(lane, limits)],
         Command::RetryFiles { lane, batch } => vec![Effect::RetryFiles(id, lane, batch)],
+        Command::Mend { lane, what } => {
+            let live = view.phase(Phase::DnsCutover).started.is_some();
+            let begins = EventKind::RepairStarted { lane: lane.clone(), what: what.words(), by: by.clone() };
+            let begins = (!what.only_looks()).then_some(Effect::Emit(begins));
+            begins.into_iter().chain([Effect::Mend(Mend { id, by, lane, what, live })]).collect()
+        }
         Command::ExcludeFile { lane, key, reason } => {
             let still = is_still(view, &lane);
             vec![Effect::ExcludeFile(id, Exclusion { lane, key, by, reason, still })]

@@ -20,6 +20,7 @@ fn dataset(map: &[(&str, &str)], drop: &[&str], back: Option<&[&str]>) -> Datase
         drop: drop.iter().map(ToString::to_string).collect(),
         on_conflict: crate::plan::OnConflict::Overwrite,
         back: back.map(|fields| fields.iter().map(ToString::to_string).collect()),
+        continue_on_error: None,
         fields: FieldsPlan::default(),
         blob: Some(BlobPlan {
             from: "media".into(),

@@ -6,6 +6,7 @@ use crate::{
     migrate::{
         convert::Mapped,
         lane::{Lane, by_key},
+        meter::Part,
         undo,
     },
     model::{BatchId, BatchProgress, BatchState, Digest, ItemState, Key, Record, Timestamp},
@@ -174,6 +175,7 @@ impl<'a> Mover<'a> {
     }
 
     async fn attempts(&self, run: &mut Run<'_>) -> Result<()> {
+        self.lane.pace.rows(run.entries.len() as u64, run.bytes, &self.lane.cx.signals).await?;
         loop {
             run.attempt += 1;
             self.lane.meter.batch(true, || self.progress(run, BatchState::Running, 0, ""));
@@ -340,7 +342,7 @@ impl<'a> Mover<'a> {
         }
         lane.meter.turned_all(Some(ItemState::Pending), common, together);
         self.note_failures(&items);
-        lane.meter.moved(run.entries.len() as u64, run.bytes);
+        lane.moved(run.entries.len() as u64, run.bytes);
         lane.meter.landed(run.bytes);
         lane.meter.offer();
         Ok(failed)
@@ -391,6 +393,7 @@ impl<'a> Mover<'a> {
                 Err(fault) if fault.kind != FaultKind::Cancelled => return Ok(ends),
                 Err(fault) => return Err(fault),
             };
+            lane.meter.did(Part::Verified, some.len() as u64);
             for at in some {
                 if kinds.holds(rows.get(key(*at)), &sheet.written[*at]) {
                     ends[*at] = End::Verified;
@@ -469,6 +472,7 @@ pub(crate) async fn write_isolating(
         }
         match lane.once(&doing, side.store.write(&side.set, &records[range.clone()])).await {
             Ok(list) if list.len() == range.len() => {
+                lane.meter.did(Part::Written, range.len() as u64);
                 for (place, outcome) in range.zip(list) {
                     outcomes[place] = outcome;
                 }

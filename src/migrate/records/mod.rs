@@ -2,8 +2,8 @@
 //!
 //! `parts` says what the main pass reads, `batch` moves one batch record by record and `bulk` as one, `passes` finds what else
 //! must move, `follow` does so until the drain, with `sweep`; `judge` compares a page, `stretches` whole stretches, `verify` and
-//! `audit` all of them (for the run, and for a person who asks), `since` what may have changed after that. What the order of
-//! writes to the
+//! `audit` all of them (for the run, and for a person who asks), `since` what may have changed after that; `sides` lays one
+//! record open, `repair` mends. What the order of writes to the
 //! ledger guarantees: an item's `before` is durable before the target is touched, and a batch is `Done` only after the
 //! target has acknowledged it, so that a process that dies anywhere is resumed without loss.
 
@@ -16,6 +16,7 @@ mod judge;
 mod parts;
 pub(crate) mod passes;
 mod repair;
+mod sides;
 mod since;
 mod standing;
 mod stretches;
@@ -24,7 +25,8 @@ mod verify;
 
 pub use audit::{RecordAudit, audit, audited};
 pub(crate) use passes::{GONE, gone_before};
-pub use repair::{Repair, Take, decide, repair, retry_failed};
+pub use repair::{Repair, decide, mend, repair, retry_failed};
+pub use sides::{BothSides, FieldPair, Seen, both_sides};
 pub use since::audit_since;
 pub(crate) use standing::merged;
 pub(crate) use verify::{Standing, fingerprint};
@@ -111,7 +113,7 @@ fn done(lane: &Lane<'_>, settled: Option<&str>) -> StepDone {
     let summary = settled.map_or_else(|| summary.clone(), |settled| format!("{summary}; {settled}"));
     let verdict = if tally.pending == 0 { Verdict::Pass } else { Verdict::Fail };
     let check = Check::new(format!("{} copied", lane.id), verdict, summary.clone(), Timestamp::now())
-        .limit(format!("at most {} failed, none pending", lane.cx.plan.migration.max_failures));
+        .limit(format!("at most {} failed, none pending", may_fail(lane).unwrap_or_default()));
     StepDone::new(summary).checks(vec![check])
 }
 
@@ -174,15 +176,21 @@ async fn note_standing(lane: &Lane<'_>) -> Result<()> {
     lane.note("standing", &chunks.into()).await
 }
 
+/// How many items of the lane may fail, as far as that can be said yet.
+pub(crate) fn may_fail(lane: &Track<'_>) -> Option<u64> {
+    lane.cx.plan.may_fail(&lane.id, lane.meter.whole())
+}
+
 /// More failures than the plan allows.
 pub(crate) fn too_many(lane: &Track<'_>, failed: u64, first: Option<&str>) -> Result<()> {
-    let limit = lane.cx.plan.migration.max_failures;
-    if failed <= limit {
-        return Ok(());
-    }
+    let Some(limit) = may_fail(lane).filter(|limit| failed > *limit) else { return Ok(()) };
+    let why = if lane.cx.plan.continues_on_error(&lane.id) {
+        format!("{limit} may")
+    } else {
+        "and `continue_on_error = false` ends the lane at the first".to_owned()
+    };
     let first = first.map(|first| format!("; first {first}")).unwrap_or_default();
-    Err(Fault::new(FaultKind::Unmet, format!("move {}", lane.id))
-        .detail(format!("{failed} failed, {limit} may{first}")))
+    Err(Fault::new(FaultKind::Unmet, format!("move {}", lane.id)).detail(format!("{failed} failed, {why}{first}")))
 }
 
 #[cfg(test)]
@@ -191,5 +199,7 @@ mod audit_tests;
 mod bulk_tests;
 #[cfg(test)]
 mod fields_tests;
+#[cfg(test)]
+mod pace_tests;
 #[cfg(test)]
 mod tests;

@@ -41,6 +41,8 @@ pub struct DatasetPlan {
     pub on_conflict: OnConflict,
     /// Fields that are carried back to the legacy side; `None`: all fields that are neither computed nor dropped.
     pub back: Option<Vec<String>>,
+    /// Whether the lane goes on where a record or file cannot be moved; `None`: as `[migration]` says.
+    pub continue_on_error: Option<bool>,
     /// What else becomes of the fields, and which records move at all.
     pub fields: FieldsPlan,
     /// The bytes behind each record.

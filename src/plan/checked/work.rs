@@ -1,6 +1,7 @@
 //! How the phases, the migration and the way back go about it. Read by `phases`.
 //! Must never enter: how it is read from a file.
 
+use crate::model::{LaneKind, Limits};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -53,6 +54,10 @@ pub struct MigrationPlan {
     pub backoff: Duration,
     /// Records or files that may fail before the lane fails.
     pub max_failures: u64,
+    /// The same as a share of the lane's items, from 0 to 1; where the plan gives one it counts instead.
+    pub max_failed_share: Option<f64>,
+    /// False: the first record or file that cannot be moved ends its lane. Datasets may say otherwise.
+    pub continue_on_error: bool,
     /// Folder for backups, made absolute against the plan's folder; `None`: in the run's folder.
     pub backups: Option<PathBuf>,
     /// Who wins where both sides changed a record.
@@ -63,10 +68,34 @@ pub struct MigrationPlan {
     pub follow: Option<FollowPlan>,
     /// What happens to a file that already stands where one is to go.
     pub on_existing: OnExisting,
-    /// Most bytes per second of a lane of files; `None` for as many as go.
+    /// Most bytes per second of a lane; `None` for as many as go.
     pub limit_bytes_per_s: Option<u64>,
+    /// Most rows per second of a lane of records; `None` for as many as go.
+    pub limit_rows_per_s: Option<u64>,
     /// Most requests per second of a lane of files; `None` for as many as go.
     pub limit_requests_per_s: Option<u64>,
+}
+
+impl MigrationPlan {
+    /// How fast a lane of this kind may be until somebody says otherwise.
+    #[must_use]
+    pub const fn limits(&self, kind: LaneKind) -> Limits {
+        let (requests_per_s, rows_per_s) = match kind {
+            LaneKind::Files => (self.limit_requests_per_s, None),
+            LaneKind::Records => (None, self.limit_rows_per_s),
+        };
+        Limits { bytes_per_s: self.limit_bytes_per_s, requests_per_s, rows_per_s }
+    }
+
+    /// How many items of so many may fail; `None` while that depends on a number that nobody knows yet.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share")]
+    pub fn may_fail(&self, of: Option<u64>) -> Option<u64> {
+        match self.max_failed_share {
+            None => Some(self.max_failures),
+            Some(share) => of.map(|items| (items as f64 * share).floor() as u64),
+        }
+    }
 }
 
 /// How lanes follow their source between the copy and the drain.

@@ -637,11 +637,17 @@ to = { bucket = "r2", prefix = "b/" }
         r#"on_existing = "skip"
 batch_bytes = "1B"
 limit_bytes_per_s = 0
-limit_requests_per_s = 0"#,
+limit_requests_per_s = 0
+limit_rows_per_s = 0
+continue_on_error = "no"
+max_failures = "101%""#,
         r#"p.toml:77:15: found `skip` for `migration.on_existing`; write one of `skip-same`, `overwrite`, `fail`
 p.toml:78:15: found `1B`, which is not such a length; write bytes from 1KiB to 1024GiB, as "64KiB", "16MiB" or "1GiB"
 p.toml:79:21: found a whole number for `migration.limit_bytes_per_s`; write bytes from 1KiB to 1024GiB, as "64KiB", "16MiB" or "1GiB"
-p.toml:80:24: found `0` for `migration.limit_requests_per_s`; write a whole number from 1 to 1000000"#,
+p.toml:80:24: found `0` for `migration.limit_requests_per_s`; write a whole number from 1 to 1000000
+p.toml:81:20: found `0` for `migration.limit_rows_per_s`; write a whole number from 1 to 1000000000
+p.toml:82:21: found a text for `migration.continue_on_error`; write true or false, without quotes
+p.toml:83:16: found `101%`, which is not a share; write a whole number, or a share from "0%" to "100%", as "0.1%""#,
     ),
     (
         "concurrency = 8",

@@ -39,7 +39,11 @@ pub(crate) fn limits(model: &Model, lane: &LaneId) -> Limits {
         }
         _ => None,
     });
-    ordered.unwrap_or(model.preview.limits)
+    let kind = model.view.lanes.iter().find(|known| &known.lane == lane).map(|known| known.kind);
+    ordered.unwrap_or(match kind {
+        Some(LaneKind::Records) => model.preview.record_limits,
+        _ => model.preview.limits,
+    })
 }
 
 /// Lines of the detail; a test of sizes and the scrolling ask for them too.
@@ -131,9 +135,10 @@ fn pace(model: &Model, lane: &LaneProgress, room: usize) -> Vec<Line> {
     };
     let mut out =
         vec![named(model, "speed", Role::Text, &speed_now, room), named(model, "at once", Role::Text, &at_once, room)];
-    if lane.kind == LaneKind::Files {
-        out.push(named(model, "limits", Role::Text, &speed::words(&limits(model, &lane.lane)), room));
+    if lane.kind == LaneKind::Records {
+        out.insert(1, named(model, "parts", Role::Text, &parts(lane), room));
     }
+    out.push(named(model, "limits", Role::Text, &speed::words(&limits(model, &lane.lane)), room));
     if lane.throttle.is_empty() {
         out.push(named(model, "slowed", Role::Text, "by nothing", room));
     } else {
@@ -142,6 +147,18 @@ fn pace(model: &Model, lane: &LaneProgress, room: usize) -> Vec<Line> {
         out.extend(names.zip(lines).map(|(name, line)| named(model, name, Role::Wait, &line, room)));
     }
     out
+}
+
+/// How fast each part of the work is; a part that rests has no number.
+fn parts(lane: &LaneProgress) -> String {
+    let speeds = lane.speeds;
+    let parts =
+        [(speeds.read, "read"), (speeds.mapped, "mapped"), (speeds.written, "written"), (speeds.verified, "verified")];
+    let said = parts.map(|(speed, part)| {
+        let speed = if speed > 0.0 { say::rate(speed) } else { "-".into() };
+        format!("{speed} {part}/s")
+    });
+    said.join("   ")
 }
 
 /// How far behind its source, whether it keeps up, and what the drain will take.
@@ -195,7 +212,8 @@ fn counts(model: &Model, lane: &LaneProgress, room: usize) -> Line {
 fn errors(model: &Model, lane: &LaneProgress, room: usize) -> Vec<Line> {
     let pen = &model.pen;
     let Some(most) = lane.errors.iter().map(|(_, count)| *count).max() else { return Vec::new() };
-    let mut out = vec![Vec::new(), vec![pen.span(Role::Title, "Why files failed, and what to do")]];
+    let mut out =
+        vec![Vec::new(), vec![pen.span(Role::Title, format!("Why {} failed, and what to do", what(lane.kind)))]];
     let beside = room.saturating_sub(ERRORS.0 + ERRORS.1 + ERRORS.2 + 2);
     for (kind, count) in &lane.errors {
         let bar = pen.gauge(as_f64(*count) / as_f64(most.max(1)), ERRORS.2);
@@ -262,11 +280,14 @@ pub(crate) fn draw(model: &Model, id: &LaneId, scroll: usize, buf: &mut Buffer, 
     });
     let height = u16::try_from(lines.len() + 2).unwrap_or(u16::MAX);
     let key = |act| keys::of(act).and_then(|binding| binding.keys.first()).map_or_else(String::new, |key| key.name());
+    let of_records = lane.is_some_and(|lane| lane.kind == LaneKind::Records);
+    let lists = format!("  {} dead letters  {} differences", key(Act::DeadLetters), key(Act::Differences));
     let hint = format!(
-        "Esc back  {} {} at once  {} limits  Enter batches{}",
+        "Esc back  {} {} at once  {} limits  Enter batches{}{}",
         key(Act::More),
         key(Act::Less),
         key(Act::Limit),
+        if of_records { lists.as_str() } else { "" },
         if height > area.height { "  Up/Down" } else { "" }
     );
     let title = vec![pen.span(Role::Title, pen.cut(&format!("Lane {id}"), room.saturating_sub(24)))];
