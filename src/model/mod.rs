@@ -5,6 +5,7 @@
 
 mod check;
 mod decimal;
+pub mod document;
 mod ids;
 mod kind;
 mod phase;

@@ -10,7 +10,7 @@ use crate::{
     engine::{Checked, Step, StepContext, StepDone, Unmet},
     error::Result,
     event::UndoNote,
-    migrate::{Verified, files, files::FilesOf, records, undo_files, undo_records, undo_set},
+    migrate::{Verified, backup, files, files::FilesOf, records, undo_files, undo_records, undo_set},
     model::{Phase, StepId},
     phases::{
         Entry,
@@ -148,7 +148,10 @@ impl Step for Lane {
 
     async fn apply(&self, cx: &StepContext) -> Result<StepDone> {
         match self.what {
-            What::Records => records::copy(cx, &self.dataset).await,
+            What::Records => {
+                backup::note_written(cx, &self.dataset).await?;
+                records::copy(cx, &self.dataset).await
+            }
             What::Content => files::copy(cx, &self.dataset).await,
         }
     }

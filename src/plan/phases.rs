@@ -1,12 +1,13 @@
 //! What the plan tells the phases, the rules that watch, the migration and the rollback.
 
 use super::{
-    CommandPlan, ConflictPolicy, MigrationPlan, OnExisting, Op, PhasePlan, ProbeKind, ProbePlan, RollbackPlan,
-    RuleAction, RulePlan,
+    BackupsPlan, CommandPlan, ConflictPolicy, FileSetPlan, MigrationPlan, OnExisting, Op, PhasePlan, ProbeKind,
+    ProbePlan, RollbackPlan, RuleAction, RulePlan, backups,
     check::{self, Placed},
     limits::{AMOUNTS, BATCH_BYTES, CADENCES, COMMAND_TIMEOUT, FIVE_MINUTES, MONITORING_EVERY, SPANS, TIMEOUTS, WAITS},
     reader::Node,
     request::command,
+    sides::Sides,
     table::Table,
 };
 use crate::model::{Phase, Severity};
@@ -141,7 +142,7 @@ fn rule(table: &Table<'_>, metrics: &[String]) -> Option<Placed<RulePlan>> {
 }
 
 /// How the data moves.
-pub(super) fn migration(root: &Table<'_>) -> MigrationPlan {
+pub(super) fn migration(root: &Table<'_>, sides: &Sides, file_sets: &[FileSetPlan]) -> MigrationPlan {
     let mut plan = MigrationPlan {
         batch_records: 500,
         batch_files: 50,
@@ -150,7 +151,7 @@ pub(super) fn migration(root: &Table<'_>) -> MigrationPlan {
         attempts: 4,
         backoff: Duration::from_millis(500),
         max_failures: 0,
-        backups: None,
+        backups: BackupsPlan::Beside,
         conflicts: ConflictPolicy::NewestWins,
         pace: Duration::ZERO,
         on_existing: OnExisting::SkipSame,
@@ -173,7 +174,9 @@ pub(super) fn migration(root: &Table<'_>) -> MigrationPlan {
     plan.attempts = table.count("attempts", plan.attempts, 1..=100);
     plan.backoff = table.duration("backoff", plan.backoff, WAITS);
     plan.max_failures = table.get("max_failures").and_then(|node| node.integer(0..=u64::MAX)).unwrap_or_default();
-    plan.backups = table.get("backups").and_then(|node| node.path());
+    if let Some(place) = table.get("backups").and_then(|node| backups::read(&node, sides, file_sets)) {
+        plan.backups = place;
+    }
     plan.conflicts = table.one_of("conflicts", plan.conflicts, &policies);
     plan.pace = table.duration("pace", plan.pace, WAITS);
     plan.on_existing = table.one_of("on_existing", plan.on_existing, &existing);

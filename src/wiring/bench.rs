@@ -112,7 +112,7 @@ pub async fn bench(plan: Arc<Plan>, data: &Path, alone: Option<&str>) -> Result<
     let (signals, gate) = Signals::new(CancellationToken::new());
     let (to, progress) = mpsc::channel(PROGRESS);
     let cx = StepContext {
-        ports: super::ports(&plan)?,
+        ports: super::ports_in(&plan, &home)?,
         plan,
         work,
         signals,

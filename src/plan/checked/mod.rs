@@ -21,4 +21,4 @@ pub use web::{
     RECORDS, ReadShape, Sending, WriteShape,
 };
 pub use whole::{OnHangup, Plan, Window};
-pub use work::{CommandPlan, ConflictPolicy, MigrationPlan, OnExisting, PhasePlan, RollbackPlan};
+pub use work::{BackupsPlan, CommandPlan, ConflictPolicy, MigrationPlan, OnExisting, PhasePlan, RollbackPlan};

@@ -1,6 +1,7 @@
 //! How the phases, the migration and the way back go about it. Read by `phases`.
 //! Must never enter: how it is read from a file.
 
+use super::BucketEnd;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -53,8 +54,8 @@ pub struct MigrationPlan {
     pub backoff: Duration,
     /// Records or files that may fail before the lane fails.
     pub max_failures: u64,
-    /// Folder for backups, made absolute against the plan's folder; `None`: in the run's folder.
-    pub backups: Option<PathBuf>,
+    /// Where backups are kept.
+    pub backups: BackupsPlan,
     /// Who wins where both sides changed a record.
     pub conflicts: ConflictPolicy,
     /// Longest wait between reads of the source for a slower, watchable run; zero in production.
@@ -65,6 +66,17 @@ pub struct MigrationPlan {
     pub limit_bytes_per_s: Option<u64>,
     /// Most requests per second of a lane of files; `None` for as many as go.
     pub limit_requests_per_s: Option<u64>,
+}
+
+/// Where backups are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BackupsPlan {
+    /// Beside the ledger.
+    Beside,
+    /// In this folder, made absolute against the plan's folder.
+    Folder(PathBuf),
+    /// In a bucket of the plan, under a prefix that ends with a slash.
+    Bucket(BucketEnd),
 }
 
 /// What happens to an object that stands under a key that the run needs.

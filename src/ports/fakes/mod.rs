@@ -16,7 +16,10 @@ pub(crate) use write_back::FakeTable;
 use crate::{
     error::{Fault, FaultKind, Result},
     model::Environment,
-    plan::{ConflictPolicy, DatasetPlan, MigrationPlan, OnExisting, OnHangup, PhasePlan, Plan, RollbackPlan},
+    plan::{
+        BackupsPlan, ConflictPolicy, DatasetPlan, MigrationPlan, OnExisting, OnHangup, PhasePlan, Plan, RollbackPlan,
+    },
+    ports::{BackupPlace, BlobStore},
 };
 use std::{
     collections::BTreeMap,
@@ -160,6 +163,11 @@ impl Trouble {
     }
 }
 
+/// A place for backups in this bucket.
+pub(crate) fn backups(bucket: &Arc<FakeBucket>) -> BackupPlace {
+    BackupPlace { bucket: Arc::clone(bucket) as Arc<dyn BlobStore>, prefix: "kept/".into(), told: "memory".into() }
+}
+
 /// A plan with these datasets, small batches and no waits.
 pub(crate) fn plan(datasets: Vec<DatasetPlan>) -> Plan {
     let phase = PhasePlan {
@@ -196,7 +204,7 @@ pub(crate) fn plan(datasets: Vec<DatasetPlan>) -> Plan {
             attempts: 4,
             backoff: Duration::from_millis(1),
             max_failures: 0,
-            backups: None,
+            backups: BackupsPlan::Beside,
             conflicts: ConflictPolicy::NewestWins,
             pace: Duration::ZERO,
             on_existing: OnExisting::SkipSame,

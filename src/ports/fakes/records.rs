@@ -19,6 +19,8 @@ type Rows = BTreeMap<(i64, String), Record>;
 #[derive(Default)]
 struct Sets {
     rows: BTreeMap<String, Rows>,
+    bare: bool,
+    locked: bool,
     poison: BTreeSet<String>,
     fields: BTreeMap<String, Vec<Field>>,
     clock: Timestamp,
@@ -72,6 +74,21 @@ impl FakeStore {
         self.lock().fields.insert(set.into(), fields.iter().map(field).collect());
     }
 
+    /// From now on it can make no set beside another one.
+    pub(crate) fn go_bare(&self) {
+        self.lock().bare = true;
+    }
+
+    /// From now on it takes no writes, and says so.
+    pub(crate) fn go_read_only(&self) {
+        self.lock().locked = true;
+    }
+
+    /// The names of its sets.
+    pub(crate) fn sets(&self) -> Vec<String> {
+        self.lock().rows.keys().cloned().collect()
+    }
+
     /// From now on this key is refused by every write.
     pub(crate) fn poison(&self, key: &str) {
         self.lock().poison.insert(key.into());
@@ -115,6 +132,10 @@ impl FakeStore {
     }
 }
 
+fn scratch(set: &SetRef) -> String {
+    format!("scratch of {}", set.name)
+}
+
 fn order(key: &Key) -> (i64, String) {
     (key.0.parse().unwrap_or(i64::MAX), key.0.clone())
 }
@@ -141,7 +162,7 @@ impl RecordStore for FakeStore {
         self.around("describe", |sets| {
             let count = sets.rows.get(&set.name).map_or(0, BTreeMap::len);
             let fields = sets.fields.get(&set.name).cloned().unwrap_or_default();
-            Ok(SetInfo { count: Some(count as u64), fields, writable: true })
+            Ok(SetInfo { count: Some(count as u64), fields, writable: !sets.locked })
         })
         .await
     }
@@ -198,5 +219,21 @@ impl RecordStore for FakeStore {
             Ok(())
         })
         .await
+    }
+
+    async fn scratch(&self, set: &SetRef) -> Result<Option<SetRef>> {
+        self.around("scratch", |sets| {
+            let name = scratch(set);
+            if sets.bare {
+                return Ok(None);
+            }
+            sets.rows.insert(name.clone(), Rows::new());
+            Ok(Some(SetRef { name, ..set.clone() }))
+        })
+        .await
+    }
+
+    async fn discard(&self, set: &SetRef) -> Result<bool> {
+        self.around("discard", |sets| Ok(sets.rows.remove(&scratch(set)).is_some())).await
     }
 }

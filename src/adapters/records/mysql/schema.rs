@@ -22,11 +22,27 @@ fn literal(text: &str) -> String {
     sql
 }
 
+/// The table of this name as a statement takes it.
+pub(super) fn place(name: &str) -> String {
+    name.split_once('.').map_or_else(|| quoted(name), |(a, b)| format!("{}.{}", quoted(a), quoted(b)))
+}
+
+/// Whether there is a table of this name.
+pub(super) async fn is_there(doing: &str, session: &mut Session<'_>, name: &str) -> Result<bool> {
+    let (schema, table) =
+        name.split_once('.').map_or(("database()".to_owned(), name), |(schema, table)| (literal(schema), table));
+    let sql = format!(
+        "SELECT 1 FROM information_schema.tables WHERE table_schema = {schema} AND table_name = {}",
+        literal(table)
+    );
+    Ok(!session.rows(doing, &sql).await?.is_empty())
+}
+
 /// The table of this name, in the address's database unless the name says another (`database.table`).
 pub(super) async fn discover(doing: &str, session: &mut Session<'_>, name: &str) -> Result<sql::Table> {
     let (schema, table) =
         name.split_once('.').map_or(("database()".to_owned(), name), |(schema, table)| (literal(schema), table));
-    let place = name.split_once('.').map_or_else(|| quoted(name), |(a, b)| format!("{}.{}", quoted(a), quoted(b)));
+    let place = place(name);
     let which = format!("table_schema = {schema} AND table_name = {}", literal(table));
     let found = session
         .rows(

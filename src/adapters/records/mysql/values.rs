@@ -1,10 +1,7 @@
 //! Values into the text of a statement and out of the text that the server answers with.
 
-use super::super::{
-    documents,
-    sql::{Column, times},
-};
-use crate::model::{Decimal, Kind, Value};
+use super::super::sql::{Column, times};
+use crate::model::{Decimal, Kind, Value, document};
 use std::fmt::{self, Write as _};
 
 /// What the catalog says of a column's type.
@@ -90,7 +87,7 @@ pub(super) fn read(kind: &Kind, raw: &[u8]) -> Result<Value, String> {
             let said = if *zone { format!("{text}Z") } else { text.to_owned() };
             times::timestamp(&said, *zone).map_or_else(kept, Value::Text)
         }
-        Kind::Json => Value::Json(documents::parse(text)?),
+        Kind::Json => Value::Json(document::parse(text)?),
         _ => kept(),
     })
 }

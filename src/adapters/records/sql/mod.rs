@@ -12,7 +12,7 @@ pub(super) mod times;
 
 use crate::{
     error::{Fault, FaultKind, Result},
-    model::{Field, Key, Kind, Record, Value, text},
+    model::{Digest, Field, Key, Kind, Record, Value, text},
 };
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -112,6 +112,15 @@ impl Table {
     pub(super) fn fields(&self) -> Vec<Field> {
         self.columns.iter().map(|column| column.field.clone()).collect()
     }
+}
+
+/// The name of the scratch table of a table: it says what it is, no table of a user has it, and no database cuts it.
+/// `place` is the table as a statement takes it, `name` its name alone.
+pub(super) fn scratch(place: &str, name: &str) -> String {
+    let sum = Digest::of(place.as_bytes()).to_hex();
+    let plain = |c: &char| c.is_ascii_alphanumeric() || *c == '_';
+    let name: String = name.chars().filter(plain).take(32).collect();
+    format!("cutover_scratch_{}_{name}", &sum[..8])
 }
 
 /// A refusal on the data's merits.
