@@ -46,11 +46,7 @@ async fn restore_in(desk: &Desk, bench: &mut Bench, asked: &RestoreArgs) -> Resu
     }
     may_restore(&bench.view, backup::is_written(&bench.cx, dataset).await?)?;
     let (dataset_name, from, by) = (dataset.name.clone(), backup.run.clone(), desk.actor.clone());
-    // Whatever keeps it from being done is to be known before it is written down as begun.
-    let beside = Beside::begin(desk, bench);
-    let checked = backup::check(&backup).await;
-    beside.clear();
-    checked?;
+    backup.manifest().await?;
     let started = EventKind::RestoreStarted {
         dataset: dataset_name.clone(),
         from: from.clone(),
@@ -58,6 +54,7 @@ async fn restore_in(desk: &Desk, bench: &mut Bench, asked: &RestoreArgs) -> Resu
         by: by.clone(),
     };
     bench.record(started).await?;
+    let beside = Beside::begin(desk, bench);
     let done = backup::restore(&bench.cx, dataset, &backup, asked.remove_others).await;
     beside.clear();
     let done = done?;

@@ -5,7 +5,7 @@ use sqlx::{AssertSqlSafe, Connection as _, SqliteConnection, sqlite::SqliteConne
 use std::path::Path;
 
 /// Somebody else's hand in the new side's database.
-fn meddle(folder: &Path, sql: &'static str) {
+pub(super) fn meddle(folder: &Path, sql: &'static str) {
     let options = SqliteConnectOptions::new().filename(folder.join("world/new.db"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {

@@ -5,6 +5,7 @@
 //! What only one store has is in a file of its own.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod backups;
 mod conforms;
 mod d1;
 mod d1_server;

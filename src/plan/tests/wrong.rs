@@ -643,6 +643,17 @@ p.toml:78:15: found `1B`, which is not such a length; write bytes from 1KiB to 1
 p.toml:79:21: found a whole number for `migration.limit_bytes_per_s`; write bytes from 1KiB to 1024GiB, as "64KiB", "16MiB" or "1GiB"
 p.toml:80:24: found `0` for `migration.limit_requests_per_s`; write a whole number from 1 to 1000000"#,
     ),
+    (
+        "concurrency = 8",
+        r#"backups = { bucket = "r3", prefix = "kept" }"#,
+        r#"p.toml:77:22: found `r3`, but there is no bucket of this name; write `r2`
+p.toml:77:37: found `kept`, which is no folder; write a folder, as "cutover-backups/""#,
+    ),
+    (
+        "concurrency = 8",
+        r#"backups = """#,
+        "p.toml:77:11: found an empty text for `migration.backups`; write something in it, or leave the key out",
+    ),
 ];
 
 #[test]
