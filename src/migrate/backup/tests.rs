@@ -20,8 +20,8 @@ use std::collections::BTreeMap;
 /// Rows that stand in the target before the run.
 fn standing(world: &World, ids: impl IntoIterator<Item = u32>) {
     for id in ids {
-        let row =
-            json!({"id": id, "text": "line\nbreak ü \u{2028}", "n": null, "j": {"b": 1, "a": [0.1 + 0.2]}, "r": 1.5});
+        let text = "line\nbreak ü \u{2028}";
+        let row = json!({"id": id, "text": text, "n": null, "j": "{\"a\":[1]}", "r": 0.1 + 0.2});
         world.new.put("users", row);
     }
 }
@@ -183,7 +183,7 @@ async fn a_look_says_what_a_restore_then_does() {
     standing(&world, 1..=10);
     let rows = taken(&world).await;
     world.new.remove("users", "2");
-    world.new.put("users", json!({"id": 5, "text": "other", "n": 0, "j": [], "r": 1.5}));
+    world.new.put("users", json!({"id": 5, "text": "other", "n": 0, "j": "[]", "r": 0.1 + 0.2}));
     standing(&world, [0, 77, 1000]);
     let cx = world.start();
     let found = outlook(&cx, &users(), &of(&cx)).await.unwrap();
@@ -280,7 +280,8 @@ async fn only_check(cx: &StepContext) -> Check {
 /// Rows 1 and 2 of the legacy side stood in the target before and were otherwise, 50 stood there alone.
 async fn moved(world: &World) -> BTreeMap<String, Record> {
     for id in [1, 2, 50] {
-        let row = json!({"id": id, "name": "stood here", "email": "e", "staff": 0, "settings": "{}", "updated_at": ""});
+        let row = json!({"id": id, "name": "stood here", "first": "F", "last": "L", "email": "e", "staff": 0,
+            "settings": "{}", "updated_at": ""});
         world.new.put("users", row);
     }
     let rows = taken(world).await;
