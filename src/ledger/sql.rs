@@ -1,6 +1,7 @@
 //! The statements that write. Placeholders are `$1`, which other databases understand too.
 
 use super::{
+    blocks,
     fault::{broken, fault},
     rows::{int, word},
     writer::Rows,
@@ -101,9 +102,7 @@ pub(super) async fn save(
         for chunk in batches.chunks(STATEMENT_ROWS) {
             save_batches(connection, run, table, chunk).await?;
         }
-        for chunk in items.chunks(STATEMENT_ROWS) {
-            save_items(connection, run, kind, chunk).await?;
-        }
+        save_items(connection, run, kind, items).await?;
     }
     for (name, value) in notes {
         note(connection, run, name, value).await?;
@@ -111,7 +110,7 @@ pub(super) async fn save(
     Ok(())
 }
 
-async fn save_batches(
+pub(super) async fn save_batches(
     connection: &mut SqliteConnection,
     run: &RunId,
     table: &'static str,
@@ -148,6 +147,27 @@ async fn save_batches(
 }
 
 async fn save_items(connection: &mut SqliteConnection, run: &RunId, kind: LaneKind, items: &[ItemRow]) -> Sql {
+    if let (LaneKind::Records, Some(first)) = (kind, items.first()) {
+        let keys: Vec<&str> = items.iter().map(|item| item.key.as_str()).collect();
+        blocks::let_out(connection, run, &first.lane, keys).await?;
+    }
+    insert_items(connection, run, kind, items).await
+}
+
+/// Writes items as rows of their own, whether or not they stand in a block.
+pub(super) async fn insert_items(
+    connection: &mut SqliteConnection,
+    run: &RunId,
+    kind: LaneKind,
+    items: &[ItemRow],
+) -> Sql {
+    for chunk in items.chunks(STATEMENT_ROWS) {
+        insert_chunk(connection, run, kind, chunk).await?;
+    }
+    Ok(())
+}
+
+async fn insert_chunk(connection: &mut SqliteConnection, run: &RunId, kind: LaneKind, items: &[ItemRow]) -> Sql {
     let (_, table) = tables(kind);
     let mut sql = QueryBuilder::<Sqlite>::new("INSERT INTO ");
     sql.push(table);
@@ -186,6 +206,7 @@ pub(super) async fn mark(
     keys: &[String],
     (state, reason): (ItemState, &str),
 ) -> Sql {
+    blocks::let_out(connection, run, lane, keys.iter().map(String::as_str).collect()).await?;
     for chunk in keys.chunks(STATEMENT_ROWS) {
         // A lane's items stand in one of the two tables; the caller need not know which.
         for table in ["record_items", "file_migration_records"] {
@@ -209,6 +230,7 @@ pub(super) async fn mark(
 pub(super) async fn forget(connection: &mut SqliteConnection, run: &RunId, lane: &LaneId) -> Sql {
     for sql in [
         "DELETE FROM record_items WHERE run = $1 AND lane = $2",
+        "DELETE FROM record_blocks WHERE run = $1 AND lane = $2",
         "DELETE FROM file_migration_records WHERE run = $1 AND lane = $2",
         "DELETE FROM record_batches WHERE run = $1 AND lane = $2",
         "DELETE FROM file_migration_batches WHERE run = $1 AND lane = $2",

@@ -2,6 +2,7 @@
 
 use super::{
     Ledger,
+    blocks::{self, Packed},
     fault::{broken, fault},
     files,
     rows::{self, Unreadable, count, unword},
@@ -11,8 +12,8 @@ use crate::{
     error::{FaultKind, Result},
     model::{BatchId, ItemState, LaneId, LaneKind, RunId, Tally},
     ports::{
-        BatchQuery, BatchRow, ConflictRow, ItemQuery, ItemRow, ItemVerdict, PartSent, UploadRow, VerdictQuery,
-        VerdictRow, Work,
+        BatchQuery, BatchRow, ConflictRow, ItemQuery, ItemRow, ItemVerdict, PartSent, RecordBlock, UploadRow,
+        VerdictQuery, VerdictRow, Work,
     },
 };
 use async_trait::async_trait;
@@ -104,6 +105,9 @@ impl SqliteWork {
             sql.push_bind(self.run.as_str().to_owned()).push(" AND ").push(column).push(" = ");
             sql.push_bind(value.to_owned()).push(" GROUP BY state");
         }
+        sql.push(" UNION ALL SELECT state, sum(records - alone), 0 FROM record_blocks WHERE run = ");
+        sql.push_bind(self.run.as_str().to_owned()).push(" AND ").push(column).push(" = ");
+        sql.push_bind(value.to_owned()).push(" GROUP BY state");
         let sums: Vec<(String, i64, i64)> = sql
             .build_query_as()
             .fetch_all(&self.ledger.readers)
@@ -119,6 +123,19 @@ impl SqliteWork {
             }
         }
         Ok(tally)
+    }
+
+    /// These rows, and the records in blocks that fit the query.
+    async fn with_blocks(&self, query: &ItemQuery, mut rows: Vec<ItemRow>) -> Result<Vec<ItemRow>> {
+        let wrong = |error| broken(&self.ledger.path, "read", &error);
+        let mut reader = self.ledger.readers.acquire().await.map_err(wrong)?;
+        let more = blocks::items(&mut reader, &self.run, query, &rows).await.map_err(wrong)?;
+        if !more.is_empty() {
+            rows.extend(more);
+            rows.sort_by(|one, other| (&one.key, &one.lane).cmp(&(&other.key, &other.lane)));
+            rows.truncate(usize::try_from(query.limit).unwrap_or(usize::MAX));
+        }
+        Ok(rows)
     }
 
     /// Whether the items of a lane in the states of a query are few, whatever else it asks for.
@@ -147,7 +164,7 @@ impl SqliteWork {
 }
 
 /// Only rows whose column has one of these values.
-fn within(sql: &mut QueryBuilder<Sqlite>, column: &str, values: impl Iterator<Item = String>) {
+pub(super) fn within(sql: &mut QueryBuilder<Sqlite>, column: &str, values: impl Iterator<Item = String>) {
     sql.push(" AND ").push(column).push(" IN (");
     let mut list = sql.separated(", ");
     for value in values {
@@ -186,6 +203,22 @@ impl Work for SqliteWork {
         notes: &[(&str, &serde_json::Value)],
     ) -> Result<()> {
         self.put(batches, items, notes, false).await
+    }
+
+    async fn save_block(&self, batch: &BatchRow, block: &RecordBlock, items: &[ItemRow]) -> Result<()> {
+        let block = Packed::new(block).map_err(|why| fault(&self.ledger.path, "write progress to", why))?;
+        let (run, batch) = (self.run.clone(), Box::new(batch.clone()));
+        self.ledger.writer.write(Op::Block { run, batch, block, items: items.to_vec() }).await
+    }
+
+    async fn move_block(&self, batch: &BatchRow, state: ItemState) -> Result<bool> {
+        let mut sql = self.select("SELECT 1 FROM record_blocks");
+        sql.push(" AND batch = ").push_bind(batch.batch.as_str().to_owned());
+        if self.read(sql, |_| Ok(())).await?.is_empty() {
+            return Ok(false);
+        }
+        let op = Op::MoveBlock { run: self.run.clone(), batch: Box::new(batch.clone()), state };
+        self.ledger.writer.write(op).await.map(|()| true)
     }
 
     async fn lanes(&self) -> Result<Vec<(LaneId, LaneKind)>> {
@@ -270,7 +303,8 @@ impl Work for SqliteWork {
         let order =
             if self.are_few(query).await? { " ORDER BY key || '', lane LIMIT " } else { " ORDER BY key, lane LIMIT " };
         sql.push(order).push_bind(query.limit);
-        self.read(sql, rows::item).await
+        let rows = self.read(sql, rows::item).await?;
+        self.with_blocks(query, rows).await
     }
 
     async fn mark(&self, lane: &LaneId, keys: &[String], state: ItemState, reason: &str) -> Result<()> {

@@ -5,6 +5,7 @@
 //! told, the others of the group are not touched. Callers hear back after the commit, never before.
 
 use super::{
+    blocks::{self, Packed},
     fault::{broken, cause, fault},
     files, sql,
 };
@@ -44,6 +45,8 @@ pub(super) struct Rows {
 pub(super) enum Op {
     Append(Rows),
     Save { run: RunId, batches: Vec<BatchRow>, items: Vec<ItemRow>, notes: Vec<(String, String)>, durable: bool },
+    Block { run: RunId, batch: Box<BatchRow>, block: Packed, items: Vec<ItemRow> },
+    MoveBlock { run: RunId, batch: Box<BatchRow>, state: ItemState },
     Mark { run: RunId, lane: LaneId, keys: Vec<String>, state: ItemState, reason: String },
     Forget { run: RunId, lane: LaneId },
     Note { run: RunId, name: String, value: String },
@@ -75,9 +78,14 @@ impl Op {
         match self {
             Self::Append(rows) => rows.events.len(),
             Self::Save { batches, items, .. } => batches.len() + items.len(),
+            Self::Block { items, .. } => 1 + items.len(),
             Self::Files(_, FileOp::Judge(rows)) => rows.len(),
             Self::Mark { keys, .. } | Self::Files(_, FileOp::Reset { keys, .. }) => keys.len(),
-            Self::Forget { .. } | Self::Note { .. } | Self::Conflict { .. } | Self::Files(..) => 1,
+            Self::MoveBlock { .. }
+            | Self::Forget { .. }
+            | Self::Note { .. }
+            | Self::Conflict { .. }
+            | Self::Files(..) => 1,
         }
     }
 
@@ -281,6 +289,8 @@ impl Task {
         let done = match op {
             Op::Append(_) => Ok(()),
             Op::Save { run, batches, items, notes, .. } => sql::save(connection, run, batches, items, notes).await,
+            Op::Block { run, batch, block, items } => blocks::save(connection, run, batch, block, items).await,
+            Op::MoveBlock { run, batch, state } => blocks::move_all(connection, run, batch, *state).await,
             Op::Files(run, op) => files::write(connection, run, op).await,
             Op::Mark { run, lane, keys, state, reason } => {
                 sql::mark(connection, run, lane, keys, (*state, reason)).await

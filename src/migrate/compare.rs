@@ -30,14 +30,22 @@ impl Kinds {
         if self.0.is_empty() {
             return Ok(record);
         }
-        let taken = record.0.into_iter().map(|(field, value)| match self.0.get(&field) {
-            None => Ok((field, value)),
-            Some(kind) => match kind.take(value) {
-                Ok(value) => Ok((field, value)),
-                Err(misfit) => Err(format!("field `{}`: {misfit}", text::clean(&field, 60))),
-            },
+        let taken = record.0.into_iter().map(|(field, value)| {
+            let value = self.take_one(&field, value)?;
+            Ok((field, value))
         });
         taken.collect::<Result<_, _>>().map(Record)
+    }
+
+    /// The value in the form of this field's kind.
+    ///
+    /// # Errors
+    /// As [`Self::take`].
+    pub(crate) fn take_one(&self, field: &str, value: Value) -> Result<Value, String> {
+        match self.0.get(field) {
+            None => Ok(value),
+            Some(kind) => kind.take(value).map_err(|misfit| format!("field `{}`: {misfit}", text::clean(field, 60))),
+        }
     }
 
     /// The text by which values of this field are compared; `None` for null.
@@ -73,11 +81,50 @@ impl Kinds {
     pub(crate) fn digest(&self, record: &Record) -> Digest {
         let mut text = String::new();
         for (field, value) in &record.0 {
-            let value = self.canonical(field, value).map_or(serde_json::Value::Null, Into::into);
-            text.push_str(&serde_json::Value::from(field.as_str()).to_string());
-            text.push(':');
-            text.push_str(&value.to_string());
-            text.push('\n');
+            push_label(&mut text, field);
+            self.push_value(&mut text, field, value);
+        }
+        Digest::of(text.as_bytes())
+    }
+
+    fn push_value(&self, text: &mut String, field: &str, value: &Value) {
+        let value = self.canonical(field, value).map_or(serde_json::Value::Null, Into::into);
+        text.push_str(&value.to_string());
+        text.push('\n');
+    }
+}
+
+fn push_label(text: &mut String, field: &str) {
+    text.push_str(&serde_json::Value::from(field).to_string());
+    text.push(':');
+}
+
+/// Makes the digests of many records of the same fields.
+#[derive(Debug, Clone)]
+pub(crate) struct Digester {
+    /// Place, name and label of each field, in the order of the names.
+    fields: Vec<(usize, String, String)>,
+}
+
+impl Digester {
+    /// For records of these fields.
+    pub(crate) fn new<'f>(fields: impl Iterator<Item = &'f str>) -> Self {
+        let label = |field: &str| {
+            let mut label = String::new();
+            push_label(&mut label, field);
+            label
+        };
+        let mut fields: Vec<_> = fields.enumerate().map(|(at, field)| (at, field.to_owned(), label(field))).collect();
+        fields.sort_unstable_by(|one, other| one.1.cmp(&other.1));
+        Self { fields }
+    }
+
+    /// What [`Kinds::digest`] makes of the record with these values, given in the order of the fields.
+    pub(crate) fn digest(&self, kinds: &Kinds, values: &[Value]) -> Digest {
+        let mut text = String::with_capacity(256);
+        for (at, field, label) in &self.fields {
+            text.push_str(label);
+            kinds.push_value(&mut text, field, &values[*at]);
         }
         Digest::of(text.as_bytes())
     }

@@ -9,9 +9,12 @@ use crate::{
     error::{Fault, FaultKind, Result},
     model::{Key, LaneId, LaneKind, LaneStage, Record, Timestamp},
     plan::{DatasetPlan, OnConflict, SetPlan},
-    ports::{Cursor, ItemQuery, ItemRow, Page, RecordStore, SetRef},
+    ports::{BlockPage, Cursor, ItemQuery, ItemRow, Page, RecordStore, SetRef},
 };
-use futures::stream::{self, Stream};
+use futures::{
+    StreamExt as _,
+    stream::{self, Stream},
+};
 use std::{
     collections::BTreeMap,
     ops::Deref,
@@ -59,6 +62,51 @@ pub(crate) struct ReadPage {
     pub(crate) from: Cursor,
     /// What came.
     pub(crate) page: Page,
+}
+
+impl ReadPage {
+    /// Where it was read, and what came.
+    pub(crate) fn into_parts(self) -> (Cursor, Page) {
+        (self.from, self.page)
+    }
+}
+
+/// A page of a walk along a set.
+pub(crate) trait Paged {
+    /// Where the next one begins.
+    fn next(&self) -> Option<&Cursor>;
+    /// The store's clock when it answered.
+    fn as_of(&self) -> Option<Timestamp>;
+    /// Number of records in the whole set, if the answer said so.
+    fn total(&self) -> Option<u64>;
+}
+
+impl Paged for Page {
+    fn next(&self) -> Option<&Cursor> {
+        self.next.as_ref()
+    }
+
+    fn as_of(&self) -> Option<Timestamp> {
+        self.as_of
+    }
+
+    fn total(&self) -> Option<u64> {
+        self.total
+    }
+}
+
+impl Paged for BlockPage {
+    fn next(&self) -> Option<&Cursor> {
+        self.next.as_ref()
+    }
+
+    fn as_of(&self) -> Option<Timestamp> {
+        self.as_of
+    }
+
+    fn total(&self) -> Option<u64> {
+        self.total
+    }
 }
 
 /// What every lane has, whatever moves on it.
@@ -211,7 +259,7 @@ impl<'a> Track<'a> {
         let mut pages =
             std::pin::pin!(self.pages(side, Which::All, Cursor::START, self.cx.plan.migration.batch_records));
         let mut count = 0;
-        while let Some(read) = futures::StreamExt::next(&mut pages).await {
+        while let Some(read) = pages.next().await {
             count += read?.page.records.len() as u64;
         }
         Ok(count)
@@ -225,22 +273,36 @@ impl<'a> Track<'a> {
         from: Cursor,
         limit: u32,
     ) -> impl Stream<Item = Result<ReadPage>> + 's {
-        stream::try_unfold(Some(from), move |from| async move {
-            let Some(from) = from else { return Ok(None) };
-            let doing = format!("read {} from {}", side.set.name, side.name);
-            let page = self
-                .call(&doing, || async {
-                    match which {
-                        Which::All => side.store.read(&side.set, &from, limit).await,
-                        Which::Since(since) => side.store.changes(&side.set, since, &from, limit).await,
-                    }
-                })
-                .await?;
-            if page.next.as_ref() == Some(&from) {
-                return Err(Fault::new(FaultKind::Garbage, doing).detail("the next page is this page again"));
+        let doing = format!("read {} from {}", side.set.name, side.name);
+        let read = move |from: Cursor| async move {
+            match which {
+                Which::All => side.store.read(&side.set, &from, limit).await,
+                Which::Since(since) => side.store.changes(&side.set, since, &from, limit).await,
             }
-            let next = page.next.clone();
-            Ok(Some((ReadPage { from, page }, next)))
+        };
+        self.walk(doing, from, read).map(|read| read.map(|(from, page)| ReadPage { from, page }))
+    }
+
+    /// Pages from a cursor on, one read after the other, each tried again where that may help, with where it was read.
+    pub(crate) fn walk<'s, P, F>(
+        &'s self,
+        doing: String,
+        from: Cursor,
+        read: impl Fn(Cursor) -> F + 's,
+    ) -> impl Stream<Item = Result<(Cursor, P)>> + 's
+    where
+        P: Paged + 's,
+        F: Future<Output = Result<P>> + 's,
+    {
+        let walk = Some((from, Arc::new((doing, read))));
+        stream::try_unfold(walk, move |walk| async move {
+            let Some((from, call)) = walk else { return Ok(None) };
+            let page = self.call(&call.0, || (call.1)(from.clone())).await?;
+            if page.next() == Some(&from) {
+                return Err(Fault::new(FaultKind::Garbage, call.0.as_str()).detail("the next page is this page again"));
+            }
+            let next = page.next().cloned().map(|next| (next, call));
+            Ok(Some(((from, page), next)))
         })
     }
 

@@ -103,7 +103,42 @@ impl Mapping {
         let carried = record.0.iter().filter(|(field, _)| !self.dropped.contains(*field));
         let mut out: BTreeMap<String, Value> =
             carried.map(|(field, value)| (self.name_there(field).to_owned(), value.clone())).collect();
-        out.extend(self.constants.iter().map(clone_pair));
+        out.extend(self.add(record, found)?);
+        Ok(Some(Record(out)))
+    }
+
+    /// The fields that the new side has beside those that are carried: constant, looked up, computed. `None` if the filter
+    /// leaves the record out. The record needs only the fields that
+    /// [`Self::expressions`] and look-ups speak of.
+    ///
+    /// # Errors
+    /// As [`Self::forward`].
+    pub fn made(&self, record: &Record, found: &Found) -> Result<Option<BTreeMap<String, Value>>> {
+        if !self.fits(record)? {
+            return Ok(None);
+        }
+        self.add(record, found).map(Some)
+    }
+
+    /// Whether there is anything to be made or filtered.
+    #[must_use]
+    pub fn makes(&self) -> bool {
+        self.has_filter() || !(self.computed.is_empty() && self.constants.is_empty() && self.fields.lookup.is_empty())
+    }
+
+    /// The texts of all expressions.
+    pub fn expressions(&self) -> impl Iterator<Item = &String> {
+        self.computed.values().chain(&self.fields.filter)
+    }
+
+    /// Whether some records stay behind.
+    #[must_use]
+    pub const fn has_filter(&self) -> bool {
+        self.fields.filter.is_some()
+    }
+
+    fn add(&self, record: &Record, found: &Found) -> Result<BTreeMap<String, Value>> {
+        let mut out: BTreeMap<String, Value> = self.constants.iter().map(clone_pair).collect();
         for (field, lookup) in &self.fields.lookup {
             let value = match record.key(&lookup.by) {
                 None if record.get(&lookup.by).is_none() => {
@@ -131,7 +166,7 @@ impl Mapping {
                 out.insert(field.clone(), self.compute(field, expression, fields, record)?);
             }
         }
-        Ok(Some(Record(out)))
+        Ok(out)
     }
 
     /// Whether the filter lets this legacy record move.

@@ -104,11 +104,21 @@ impl Meter {
 
     /// An item went from one state to another; `None` if it was not known before.
     pub(crate) fn turned(&self, from: Option<ItemState>, to: ItemState) {
+        self.turned_all(from, to, 1);
+    }
+
+    /// So many items went from one state to another.
+    pub(crate) fn turned_all(&self, from: Option<ItemState>, to: ItemState, count: u64) {
         let mut state = self.lock();
         if let Some(from) = from {
-            state.progress.tally.take(from);
+            state.progress.tally.take(from, count);
         }
-        state.progress.tally.add(to, 1);
+        state.progress.tally.add(to, count);
+    }
+
+    /// The number of items in the source, as far as it is known.
+    pub(crate) fn total(&self) -> Option<u64> {
+        self.lock().progress.total
     }
 
     /// One more file was compared.

@@ -109,9 +109,24 @@ impl World {
     /// So many users and files on the legacy side, nothing on the new side.
     pub(crate) fn new(users_: u32, files_: u32) -> Self {
         let trouble = Trouble::none();
+        let sides = (FakeStore::new("old", &trouble), FakeStore::lossy("new", &trouble));
+        Self::between(sides, trouble, users_, files_)
+    }
+
+    /// So many users between two stores that move rows in bulk.
+    pub(crate) fn in_bulk(users_: u32) -> Self {
+        let trouble = Trouble::none();
+        let (old, new) = (FakeStore::bulk("old", &trouble), FakeStore::bulk("new", &trouble));
+        let all = ["id", "first", "last", "email", "staff", "settings", "secret", "updated_at"];
+        old.name("users", &all);
+        new.name("users", &[&all[..], &["own", "name"]].concat());
+        Self::between((old, new), trouble, users_, 0)
+    }
+
+    fn between((old, new): (Arc<FakeStore>, Arc<FakeStore>), trouble: Arc<Trouble>, users_: u32, files_: u32) -> Self {
         let world = Self {
-            old: FakeStore::new("old", &trouble),
-            new: FakeStore::lossy("new", &trouble),
+            old,
+            new,
             media: FakeBucket::new("media", &trouble),
             r2: FakeBucket::new("r2", &trouble),
             backups: FakeBucket::new("backups", &trouble),

@@ -144,10 +144,10 @@ impl Tally {
         let sum = self.of(state);
         *sum = sum.saturating_add(count);
     }
-    /// Takes one item of this state away.
-    pub const fn take(&mut self, state: ItemState) {
+    /// Takes so many items of this state away.
+    pub const fn take(&mut self, state: ItemState, count: u64) {
         let sum = self.of(state);
-        *sum = sum.saturating_sub(1);
+        *sum = sum.saturating_sub(count);
     }
     const fn of(&mut self, state: ItemState) -> &mut u64 {
         match state {

@@ -8,6 +8,7 @@
 //! a fault's kind says whether repeating can help; every call ends by itself within the adapter's timeout.
 
 mod blobs;
+mod blocks;
 #[cfg(test)]
 pub(crate) mod fakes;
 mod journal;
@@ -21,13 +22,15 @@ pub use blobs::{
     BlobBody, BlobInfo, BlobMeta, BlobPage, BlobStore, Found, PartLimits, PartSent, PartStore, PartsDigest, Put,
     Unfinished, scan_by_pages,
 };
+pub use blocks::{Block, BlockPage, BlockStore, Inserted, NULL_CELL, StretchDigest, cell_text, push_cell};
 pub use journal::{Journal, RunSummary};
 pub use probe::{Measurement, Probe, Reading};
 pub use records::{Cursor, Page, RecordStore, SetInfo, SetRef, WriteOutcome};
 pub use switch::{Observation, Position, Switch, Witness};
 pub(crate) use work::{ASKS, KEPT};
 pub use work::{
-    BatchQuery, BatchRow, ConflictRow, ItemQuery, ItemRow, ItemVerdict, UploadRow, VerdictQuery, VerdictRow, Work,
+    BatchQuery, BatchRow, ConflictRow, ItemQuery, ItemRow, ItemVerdict, RecordBlock, UploadRow, VerdictQuery,
+    VerdictRow, Work,
 };
 pub use write_back::{ClearedPage, MigratedFile, WriteBack};
 

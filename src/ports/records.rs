@@ -1,5 +1,6 @@
 //! The port to records.
 
+use super::BlockStore;
 use crate::{
     error::Result,
     model::{Field, Key, Record, Timestamp},
@@ -37,7 +38,7 @@ impl SetInfo {
 }
 
 /// Where to read on, in the store's own words. Opaque to callers, stable across processes, safe to keep in the ledger.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Cursor(pub Option<String>);
 
 impl Cursor {
@@ -84,6 +85,11 @@ pub trait RecordStore: Send + Sync {
     /// gives every record that existed throughout; a record inserted or deleted meanwhile may or may not be seen, and a
     /// record may be seen twice (callers are idempotent), but none that stayed is skipped.
     async fn read(&self, set: &SetRef, from: &Cursor, limit: u32) -> Result<Page>;
+
+    /// The store as one that moves rows in bulk, if it does.
+    fn blocks(&self) -> Option<&dyn BlockStore> {
+        None
+    }
 
     /// Cursors from which the whole set is read in about so many parts at once: reading from each and following `next` to
     /// its end gives together what reading from [`Cursor::START`] gives. A store that cannot part a set gives only that.

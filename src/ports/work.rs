@@ -92,6 +92,16 @@ pub struct ItemRow {
     pub before: Option<serde_json::Value>,
 }
 
+/// The records of a batch that all fare alike: kept as one entry, and told as items like any other. Of each is known that
+/// nothing stood in the target under its key before the run, and that it was written at most once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordBlock {
+    /// Where all of them stand.
+    pub state: ItemState,
+    /// Key and SHA-256 as written, of each. No key twice.
+    pub records: Vec<(String, Digest)>,
+}
+
 /// How the reason of an item begins that a person left out.
 const LEFT_OUT: &str = "left out by ";
 /// The reason of a record that stood in the target before and is kept as it is there.
@@ -100,6 +110,31 @@ pub(crate) const KEPT: &str = "stood there before, kept as it was";
 pub(crate) const ASKS: &str = "stood there before";
 
 impl ItemRow {
+    /// A record of this batch of which nothing is known yet.
+    #[must_use]
+    pub fn record(lane: &LaneId, batch: &BatchId, state: ItemState, key: String) -> Self {
+        Self {
+            lane: lane.clone(),
+            key,
+            batch: batch.clone(),
+            state,
+            source: String::new(),
+            digest: None,
+            bytes: 0,
+            attempts: 0,
+            error: None,
+            reason: String::new(),
+            facts: None,
+            before: None,
+        }
+    }
+
+    /// A record of this batch that stands in a block.
+    #[must_use]
+    pub fn in_block(lane: &LaneId, batch: &BatchId, state: ItemState, key: String, digest: Digest) -> Self {
+        Self { digest: Some(digest), attempts: 1, ..Self::record(lane, batch, state, key) }
+    }
+
     /// The reason kept of an item that a person leaves out.
     #[must_use]
     pub fn left_out_by(name: &str, reason: &str) -> String {
@@ -255,6 +290,14 @@ pub trait Work: Send + Sync {
     /// `before` is the first one that is something. A later write cannot change what stood there before the run, until
     /// the item is `reset`.
     async fn save(&self, batch: &BatchRow, items: &[ItemRow]) -> Result<()>;
+
+    /// Writes a batch with its records as one block, and with the items of those that do not fare like the others, in one
+    /// transaction. No record of the block may be known to the lane.
+    async fn save_block(&self, batch: &BatchRow, block: &RecordBlock, items: &[ItemRow]) -> Result<()>;
+
+    /// Writes a batch whose records stand in a block, and where those of them stand that were not told of by themselves
+    /// since. `false` if the batch has no block: then nothing is written.
+    async fn move_block(&self, batch: &BatchRow, state: ItemState) -> Result<bool>;
 
     /// Writes batches with their items, and notes (name, value), in one transaction; otherwise as [`Self::save`]. For
     /// what only repeats work if it is lost (what was listed, how files ended): nobody's death loses it, but a machine

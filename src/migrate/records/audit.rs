@@ -8,6 +8,7 @@
 use super::{
     Which,
     judge::{self, Judged, JudgedPage},
+    stretches::Stretches,
     verify::Standing,
 };
 use crate::{
@@ -18,7 +19,7 @@ use crate::{
     plan::DatasetPlan,
     ports::{Cursor, ItemVerdict, VerdictRow, Work},
 };
-use futures::StreamExt;
+use futures::{StreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 use std::pin::pin;
 
@@ -70,6 +71,8 @@ struct Standings {
 enum Stage {
     /// The records of the source, from this cursor on.
     Source(Option<String>),
+    /// The stretches of the batches, behind so many.
+    Stretches(usize),
     /// The rows of the target, from this cursor on.
     Target(Option<String>),
     Done,
@@ -141,8 +144,15 @@ struct Auditor<'a> {
 impl Auditor<'_> {
     async fn all(mut self) -> Result<()> {
         let limit = self.lane.cx.plan.migration.batch_records;
+        let lane = self.lane;
+        if matches!(self.begun.stage, Stage::Source(None) | Stage::Stretches(_)) {
+            match Stretches::of(lane).await? {
+                Some(stretches) => self.stretches(&stretches, limit).await?,
+                // Without them the batches of an earlier comparison say nothing.
+                None => self.begun = Standings::default(),
+            }
+        }
         if let Stage::Source(from) = self.begun.stage.clone() {
-            let lane = self.lane;
             let live = self.live;
             let judged = lane.pages(&lane.old, Which::All, Cursor(from), limit).map(|read| async move {
                 let page = read?.page;
@@ -167,6 +177,32 @@ impl Auditor<'_> {
             self.target(from, limit).await?;
         }
         Ok(())
+    }
+
+    /// Compares stretch after stretch, and looks closely at what does not seem the same.
+    async fn stretches(&mut self, stretches: &Stretches<'_>, limit: u32) -> Result<()> {
+        let (lane, live) = (self.lane, self.live);
+        let done = if let Stage::Stretches(done) = self.begun.stage { done } else { 0 };
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX).max(1);
+        let compared = stream::iter(stretches.batches.iter().skip(done)).map(|batch| async move {
+            let compared = stretches.compare(batch).await?;
+            let mut judged = Vec::new();
+            for keys in compared.doubtful.chunks(limit) {
+                let records = lane.fetch(&lane.old, keys).await?;
+                judged.push(judge::page(lane, live, records.into_values().collect()).await?);
+            }
+            Ok::<_, Fault>((compared, judged))
+        });
+        let mut compared = pin!(compared.buffered(lane.room()).enumerate());
+        while let Some((n, stretch)) = compared.next().await {
+            let (compared, judged) = stretch?;
+            self.begun.same += compared.same;
+            self.begun.left_out += compared.left_out;
+            self.compared += compared.same + compared.left_out + compared.doubtful.len() as u64;
+            let rows: Vec<VerdictRow> = judged.into_iter().flat_map(|page| self.source(page, None)).collect();
+            self.reached(Stage::Stretches(done + n + 1), &rows).await?;
+        }
+        self.reached(Stage::Target(None), &[]).await
     }
 
     /// Counts a judged page of the source; what is to be kept of it.

@@ -51,18 +51,9 @@ pub(super) fn plan(entry: &Entry<'_>, known: Known<'_>) -> Planned {
     }
     let before = prior.map_or_else(|| known.standing.map(Record::to_json), |prior| prior.before.clone());
     let mut item = ItemRow {
-        lane: known.lane.clone(),
-        key: entry.key.clone(),
-        batch: known.batch,
-        state: ItemState::Pending,
-        source: String::new(),
-        digest: None,
-        bytes: 0,
         attempts: prior.map_or(0, |prior| prior.attempts),
-        error: None,
-        reason: String::new(),
-        facts: None,
         before,
+        ..ItemRow::record(known.lane, &known.batch, ItemState::Pending, entry.key.clone())
     };
     let mapped = match &entry.mapped {
         Ok(Some(mapped)) => mapped,

@@ -7,11 +7,14 @@
 
 mod audit;
 pub(crate) mod batch;
+pub(crate) mod bulk;
 mod intent;
 mod judge;
+mod parts;
 pub(crate) mod passes;
 mod repair;
 mod standing;
+mod stretches;
 mod verify;
 
 pub use audit::{RecordAudit, audit, audited};
@@ -30,13 +33,15 @@ use super::{
 use crate::{
     engine::{StepContext, StepDone},
     error::{Fault, FaultKind, Result},
-    model::{BatchState, Check, ItemState, LaneKind, LaneStage, Timestamp, Verdict},
+    model::{Check, ItemState, LaneKind, LaneStage, Timestamp, Verdict},
     plan::DatasetPlan,
-    ports::{BatchRow, Cursor},
+    ports::{Cursor, Page},
 };
 use batch::{Job, Mover};
-use futures::{Stream, StreamExt, stream};
-use std::{sync::atomic::Ordering, time::Duration};
+use bulk::Bulk;
+use futures::StreamExt as _;
+use parts::Parts;
+use std::time::Duration;
 
 /// How far before the store's own clock a watermark is set: its answer has whole seconds, and a transaction may commit
 /// a moment after the time it wrote down.
@@ -63,12 +68,10 @@ async fn copy_all(lane: &Lane<'_>) -> Result<StepDone> {
     lane.meter.offer();
     note_standing(lane).await?;
     let rows = lane.once("ask the ledger for batches", lane.cx.work.batches(Some(&lane.id))).await?;
-    let mover = Mover::new(lane, rows.last().map_or(0, |row| row.number));
+    let parts = Parts::load(lane, &rows).await?;
+    let mover = Mover::new(lane, rows.last().map_or(0, |row| row.number).max(parts.count()));
     passes::redo(&mover, &[ItemState::Failed]).await?;
-    let start = Start::after(&rows);
-    if let Some(from) = start.from {
-        pump(lane, main_jobs(&mover, from, start.done), || lane.room(), |job| mover.move_batch(job)).await?;
-    }
+    main_pass(&mover, &parts).await?;
     passes::catch_up(&mover).await?;
     passes::redo(&mover, &[ItemState::Pending]).await?;
     passes::drop_gone(&mover).await?;
@@ -94,66 +97,29 @@ fn done(lane: &Lane<'_>, settled: Option<&str>) -> StepDone {
     StepDone::new(summary).checks(vec![check])
 }
 
-/// Where the main pass goes on: after the last batch of the unbroken row of finished ones.
-pub(crate) struct Start {
-    /// The last finished batch.
-    pub(crate) done: u64,
-    /// Where to read on; `None` if the source was read to its end.
-    pub(crate) from: Option<Cursor>,
-}
-
-impl Start {
-    /// From these batches of the lane, in order of their numbers.
-    pub(crate) fn after(rows: &[BatchRow]) -> Self {
-        let mut start = Self { done: 0, from: Some(Cursor::START) };
-        for row in rows {
-            if row.number != start.done + 1 || row.state != BatchState::Done || start.from.is_none() {
-                break;
-            }
-            start = Self { done: row.number, from: row.next.clone().map(|next| Cursor(Some(next))) };
-        }
-        start
+/// Moves every page of the source that is not moved yet, in bulk where both sides can.
+async fn main_pass(mover: &Mover<'_>, parts: &Parts) -> Result<()> {
+    if parts.open().is_empty() {
+        return Ok(());
     }
-}
-
-/// The main pass: each page of the source is a batch. The first page's clock becomes the watermark.
-fn main_jobs<'s>(mover: &'s Mover<'_>, from: Cursor, done: u64) -> impl Stream<Item = Result<Job>> + 's {
     let lane = mover.lane;
-    let migration = &lane.cx.plan.migration;
-    let pages = Box::pin(lane.pages(&lane.old, Which::All, from, migration.batch_records));
-    stream::try_unfold((pages, done), move |(mut pages, number)| async move {
-        if !migration.pace.is_zero() {
-            lane.cx.signals.wait(migration.pace).await?;
-        }
-        let asked = Timestamp::now();
-        let Some(read) = pages.next().await.transpose()? else { return Ok(None) };
-        note_watermark(lane, read.page.as_of, asked).await?;
-        lane.meter.set_total(read.page.total);
-        let number = number + 1;
-        mover.last_number.fetch_max(number, Ordering::Relaxed);
-        let job = Job {
-            number,
-            from: read.from.0,
-            next: read.page.next.and_then(|next| next.0),
-            records: read.page.records,
-            base: None,
-        };
-        Ok(Some((job, (pages, number))))
-    })
+    if let Some(bulk) = Bulk::of(lane).await? {
+        let pages = parts.pages(mover, |from| bulk.pages(&lane.old, from)).await?;
+        return pump(lane, pages, || lane.room(), |found| bulk.move_page(mover, found)).await;
+    }
+    let limit = lane.cx.plan.migration.batch_records;
+    let read = |from| lane.pages(&lane.old, Which::All, from, limit).map(|read| Ok(read?.into_parts()));
+    let jobs = parts.pages(mover, read).await?.map(|found: Result<parts::Found<Page>>| {
+        let parts::Found { number, from, page, .. } = found?;
+        Ok(Job { number, from: from.0, next: page.next.and_then(|next| next.0), records: page.records, base: None })
+    });
+    pump(lane, jobs, || lane.room(), |job| mover.move_batch(job)).await
 }
 
 /// The watermark that a read which began at `asked` and brought `as_of` stands for.
 pub(crate) fn watermark_of(as_of: Option<Timestamp>, asked: Timestamp) -> Timestamp {
     let (at, overlap) = as_of.map_or((asked, OVERLAP_UNSAID), |at| (at, OVERLAP));
     at.saturating_sub(overlap).unwrap_or(Timestamp::MIN)
-}
-
-/// Keeps the first watermark of the lane.
-async fn note_watermark(lane: &Lane<'_>, as_of: Option<Timestamp>, asked: Timestamp) -> Result<()> {
-    if lane.noted("watermark").await?.is_none() {
-        lane.note("watermark", &watermark_of(as_of, asked).to_string().into()).await?;
-    }
-    Ok(())
 }
 
 /// From when on changes of the source have not been carried yet.
@@ -195,6 +161,8 @@ pub(crate) fn too_many(lane: &Track<'_>, failed: u64, first: Option<&str>) -> Re
 
 #[cfg(test)]
 mod audit_tests;
+#[cfg(test)]
+mod bulk_tests;
 #[cfg(test)]
 mod fields_tests;
 #[cfg(test)]

@@ -4,6 +4,7 @@ use super::{
     Which,
     judge::{self, Judged},
     pump,
+    stretches::Stretches,
 };
 use crate::{
     engine::StepContext,
@@ -12,11 +13,11 @@ use crate::{
         Verified,
         lane::{Lane, ReadPage, Track},
     },
-    model::{Digest, ItemState, LaneKind, LaneStage, Timestamp},
+    model::{Digest, ItemState, Key, LaneKind, LaneStage, Record, Timestamp},
     plan::DatasetPlan,
-    ports::{Cursor, ItemRow},
+    ports::{BatchRow, Cursor, ItemQuery, ItemRow},
 };
-use futures::StreamExt;
+use futures::{StreamExt as _, stream};
 use std::{
     collections::{BTreeMap, HashSet},
     pin::pin,
@@ -63,9 +64,15 @@ impl Verifier<'_> {
         let lane = self.lane;
         lane.take_stock().await?;
         lane.meter.set_total(Some(lane.count(&lane.old).await?));
-        let limit = lane.cx.plan.migration.batch_records;
-        pump(lane, lane.pages(&lane.old, Which::All, Cursor::START, limit), || lane.room(), |read| self.page(read))
-            .await?;
+        if let Some(stretches) = Stretches::of(lane).await? {
+            let batches = stream::iter(stretches.batches.iter().map(Ok));
+            pump(lane, batches, || lane.room(), |batch| self.stretch(&stretches, batch)).await?;
+            self.left_over().await?;
+        } else {
+            let limit = lane.cx.plan.migration.batch_records;
+            pump(lane, lane.pages(&lane.old, Which::All, Cursor::START, limit), || lane.room(), |read| self.page(read))
+                .await?;
+        }
         self.only_in_target().await?;
         lane.take_stock().await?;
         let mut found = self.found().clone();
@@ -77,11 +84,84 @@ impl Verifier<'_> {
         self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Judges a page, counts, and marks the items.
-    async fn page(&self, read: ReadPage) -> Result<()> {
+    /// Compares the stretch of a batch, and looks closely at what does not seem the same.
+    async fn stretch(&self, stretches: &Stretches<'_>, batch: &BatchRow) -> Result<()> {
         let lane = self.lane;
-        let total = read.page.records.len() as u64;
-        let judged = judge::page(lane, self.live, read.page.records).await?;
+        let compared = stretches.compare(batch).await?;
+        {
+            let mut found = self.found();
+            found.source += compared.same + compared.left_out;
+            found.same += compared.same;
+            found.left_out += compared.left_out;
+        }
+        lane.meter.moved(compared.same + compared.left_out, 0);
+        self.verified(batch, &compared.doubtful).await?;
+        let limit = usize::try_from(lane.cx.plan.migration.batch_records).unwrap_or(usize::MAX);
+        for keys in compared.doubtful.chunks(limit.max(1)) {
+            let records = lane.fetch(&lane.old, keys).await?;
+            self.found().moving += (keys.len() - records.len().min(keys.len())) as u64;
+            self.judge(records.into_values().collect()).await?;
+        }
+        Ok(())
+    }
+
+    /// Marks what a batch has copied as the same on both sides, but for these keys.
+    async fn verified(&self, batch: &BatchRow, but: &[Key]) -> Result<()> {
+        let lane = self.lane;
+        let copied = lane.once("ask the ledger for sums", lane.cx.work.batch_tally(&batch.batch)).await?.copied;
+        if lane.once("mark a block", lane.cx.work.move_block(batch, ItemState::Verified)).await? {
+            lane.meter.turned_all(Some(ItemState::Copied), ItemState::Verified, copied);
+            return Ok(());
+        }
+        let but: HashSet<&str> = but.iter().map(|key| key.0.as_str()).collect();
+        let query = ItemQuery {
+            batch: Some(batch.batch.clone()),
+            states: vec![ItemState::Copied],
+            limit: lane.cx.plan.migration.batch_records,
+            ..ItemQuery::default()
+        };
+        let mut pages = pin!(lane.items(&query));
+        while let Some(items) = pages.next().await {
+            let keys = items?.into_iter().map(|item| item.key).filter(|key| !but.contains(key.as_str()));
+            let keys: Vec<String> = keys.collect();
+            lane.once("mark items", lane.cx.work.mark(&lane.id, &keys, ItemState::Verified, "")).await?;
+            lane.meter.turned_all(Some(ItemState::Copied), ItemState::Verified, keys.len() as u64);
+        }
+        Ok(())
+    }
+
+    /// Marks what other batches than those of the main pass moved: their records were counted with their stretches.
+    async fn left_over(&self) -> Result<()> {
+        let lane = self.lane;
+        lane.take_stock().await?;
+        let tally = lane.meter.tally();
+        if tally.copied + tally.failed == 0 {
+            return Ok(());
+        }
+        let states = vec![ItemState::Copied, ItemState::Failed];
+        let query = ItemQuery { states, limit: lane.cx.plan.migration.batch_records, ..ItemQuery::default() };
+        let mut pages = pin!(lane.items(&query));
+        while let Some(items) = pages.next().await {
+            let keys: Vec<Key> = items?.into_iter().map(|item| Key(item.key)).collect();
+            let records = lane.fetch(&lane.old, &keys).await?;
+            let judged = judge::page(lane, self.live, records.into_values().collect()).await?;
+            let same = judged.records.iter().filter(|(_, judged, _)| *judged == Judged::Same);
+            let same: Vec<String> = same.map(|(key, ..)| key.clone()).collect();
+            let items = judged.records.into_iter().filter_map(|(key, _, item)| Some((key, item?))).collect();
+            self.mark(&items, same, BTreeMap::new()).await?;
+        }
+        Ok(())
+    }
+
+    async fn page(&self, read: ReadPage) -> Result<()> {
+        self.judge(read.page.records).await
+    }
+
+    /// Judges records of the source, counts, and marks the items.
+    async fn judge(&self, records: Vec<Record>) -> Result<()> {
+        let lane = self.lane;
+        let total = records.len() as u64;
+        let judged = judge::page(lane, self.live, records).await?;
         let mut same = Vec::new();
         let mut wrong: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (key, judged, item) in &judged.records {

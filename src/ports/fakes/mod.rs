@@ -4,6 +4,7 @@
 //! Only for tests. Must never enter: anything outside this process.
 
 mod blobs;
+mod blocks;
 mod records;
 mod work;
 mod write_back;

@@ -4,7 +4,7 @@ use super::Trouble;
 use crate::{
     error::{Fault, FaultKind, Result},
     model::{Field, Key, Record, Timestamp, Value},
-    ports::{Cursor, Page, RecordStore, SetInfo, SetRef, WriteOutcome},
+    ports::{BlockStore, Cursor, Page, RecordStore, SetInfo, SetRef, WriteOutcome},
 };
 use async_trait::async_trait;
 use std::{
@@ -14,10 +14,10 @@ use std::{
 };
 
 /// Keys in the order of whole numbers where they are such, then as text.
-type Rows = BTreeMap<(i64, String), Record>;
+pub(super) type Rows = BTreeMap<(i64, String), Record>;
 
 #[derive(Default)]
-struct Sets {
+pub(super) struct Sets {
     rows: BTreeMap<String, Rows>,
     bare: bool,
     locked: bool,
@@ -27,24 +27,49 @@ struct Sets {
     writes: Vec<Key>,
 }
 
+impl Sets {
+    pub(super) fn fields(&self, set: &str) -> &[Field] {
+        self.fields.get(set).map_or(&[], Vec::as_slice)
+    }
+
+    pub(super) fn rows_mut(&mut self, set: &str) -> &mut Rows {
+        self.rows.entry(set.to_owned()).or_default()
+    }
+
+    pub(super) fn is_poison(&self, key: &Key) -> bool {
+        self.poison.contains(&key.0)
+    }
+}
+
 /// A store in memory. Its clock moves one second with every write of a user ([`FakeStore::put`]).
 pub(crate) struct FakeStore {
     name: String,
     trouble: Arc<Trouble>,
     /// Keeps yes and no as numbers and JSON as text, as SQLite does.
     lossy: bool,
+    /// Moves rows in bulk.
+    bulk: bool,
     sets: Mutex<Sets>,
 }
 
 impl FakeStore {
     /// An empty store under this name.
     pub(crate) fn new(name: &str, trouble: &Arc<Trouble>) -> Arc<Self> {
-        Arc::new(Self { name: name.into(), trouble: Arc::clone(trouble), lossy: false, sets: Mutex::default() })
+        Arc::new(Self::plain(name, trouble))
+    }
+
+    fn plain(name: &str, trouble: &Arc<Trouble>) -> Self {
+        Self { name: name.into(), trouble: Arc::clone(trouble), lossy: false, bulk: false, sets: Mutex::default() }
+    }
+
+    /// An empty store that moves rows in bulk as well.
+    pub(crate) fn bulk(name: &str, trouble: &Arc<Trouble>) -> Arc<Self> {
+        Arc::new(Self { bulk: true, ..Self::plain(name, trouble) })
     }
 
     /// An empty store that keeps types as SQLite does.
     pub(crate) fn lossy(name: &str, trouble: &Arc<Trouble>) -> Arc<Self> {
-        Arc::new(Self { name: name.into(), trouble: Arc::clone(trouble), lossy: true, sets: Mutex::default() })
+        Arc::new(Self { lossy: true, ..Self::plain(name, trouble) })
     }
 
     /// A user writes this record (key field `id`); `updated_at` is set if the record has it.
@@ -89,6 +114,11 @@ impl FakeStore {
         self.lock().rows.keys().cloned().collect()
     }
 
+    /// From now on it says that the set has these fields, of whatever kind.
+    pub(crate) fn name(&self, set: &str, fields: &[&str]) {
+        self.lock().fields.insert(set.into(), fields.iter().copied().map(Field::named).collect());
+    }
+
     /// From now on this key is refused by every write.
     pub(crate) fn poison(&self, key: &str) {
         self.lock().poison.insert(key.into());
@@ -119,7 +149,7 @@ impl FakeStore {
         self.sets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn around<T>(&self, method: &str, work: impl FnOnce(&mut Sets) -> Result<T>) -> Result<T> {
+    pub(super) async fn around<T>(&self, method: &str, work: impl FnOnce(&mut Sets) -> Result<T>) -> Result<T> {
         self.trouble.around(&format!("{}.{method}", self.name), |_| work(&mut self.lock())).await
     }
 
@@ -136,17 +166,47 @@ fn scratch(set: &SetRef) -> String {
     format!("scratch of {}", set.name)
 }
 
-fn order(key: &Key) -> (i64, String) {
+pub(super) fn order(key: &Key) -> (i64, String) {
     (key.0.parse().unwrap_or(i64::MAX), key.0.clone())
 }
 
-fn page(sets: &Sets, set: &str, from: &Cursor, limit: u32, keep: impl Fn(&Record) -> bool) -> Page {
-    let after = from.0.as_ref().map(|key| order(&Key(key.clone())));
+/// Parts the two ends of a stretch in a cursor.
+const UPTO: char = '\u{1}';
+
+/// The cursor that reads from the first up to where the second goes on.
+pub(super) fn stretch(from: &Cursor, next: Option<&Cursor>) -> Cursor {
+    let (after, upto) = ends(from);
+    let upto = next.map_or(upto, |next| ends(next).0);
+    between(after, upto)
+}
+
+fn ends(cursor: &Cursor) -> (Option<String>, Option<String>) {
+    let text = cursor.0.as_deref().unwrap_or_default();
+    let (after, upto) = text.split_once(UPTO).unwrap_or((text, ""));
+    let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+    (some(after), some(upto))
+}
+
+fn between(after: Option<String>, upto: Option<String>) -> Cursor {
+    let after = after.unwrap_or_default();
+    match upto {
+        Some(upto) => Cursor(Some(format!("{after}{UPTO}{upto}"))),
+        None => Cursor(Some(after).filter(|after| !after.is_empty())),
+    }
+}
+
+pub(super) fn page(sets: &Sets, set: &str, from: &Cursor, limit: u32, keep: impl Fn(&Record) -> bool) -> Page {
+    let (after, upto) = ends(from);
+    let place = |key: &String| order(&Key(key.clone()));
+    let (behind, end) = (after.as_ref().map(place), upto.as_ref().map(place));
     let rows = sets.rows.get(set);
-    let mut left = rows.into_iter().flatten().filter(|(key, row)| after.as_ref().is_none_or(|a| *key > a) && keep(row));
+    let inside = |key: &(i64, String)| {
+        behind.as_ref().is_none_or(|behind| key > behind) && end.as_ref().is_none_or(|end| key <= end)
+    };
+    let mut left = rows.into_iter().flatten().filter(|(key, row)| inside(key) && keep(row));
     let limit = usize::try_from(limit).expect("fits");
     let taken: Vec<_> = left.by_ref().take(limit).collect();
-    let next = left.next().and(taken.last()).map(|((_, key), _)| Cursor(Some(key.clone())));
+    let next = left.next().and(taken.last()).map(|((_, key), _)| between(Some(key.clone()), upto));
     Page {
         records: taken.into_iter().map(|(_, row)| row.clone()).collect(),
         next,
@@ -178,6 +238,24 @@ impl RecordStore for FakeStore {
         let newer =
             |row: &Record| row.text(&updated).and_then(|at| at.parse::<Timestamp>().ok()).is_some_and(|at| at >= since);
         self.around("changes", |sets| Ok(page(sets, &set.name, from, limit, newer))).await
+    }
+
+    fn blocks(&self) -> Option<&dyn BlockStore> {
+        self.bulk.then_some(self)
+    }
+
+    async fn split(&self, set: &SetRef, parts: u32) -> Result<Vec<Cursor>> {
+        self.around("split", |sets| {
+            let keys: Vec<String> =
+                sets.rows.get(&set.name).into_iter().flatten().map(|((_, key), _)| key.clone()).collect();
+            let parts = if self.bulk { usize::try_from(parts).expect("fits") } else { 1 };
+            let mut ends: Vec<String> = (1..parts).filter_map(|n| keys.get(keys.len() * n / parts).cloned()).collect();
+            ends.dedup();
+            let afters = std::iter::once(None).chain(ends.iter().cloned().map(Some));
+            let uptos = ends.iter().cloned().map(Some).chain([None]);
+            Ok(afters.zip(uptos).map(|(after, upto)| between(after, upto)).collect())
+        })
+        .await
     }
 
     async fn fetch(&self, set: &SetRef, keys: &[Key]) -> Result<Vec<Record>> {

@@ -5,8 +5,8 @@ use crate::{
     error::{FaultKind, Result},
     model::{BatchId, ItemState, LaneId, LaneKind, RunId, Tally},
     ports::{
-        BatchQuery, BatchRow, ConflictRow, ItemQuery, ItemRow, ItemVerdict, PartSent, UploadRow, VerdictQuery,
-        VerdictRow, Work,
+        BatchQuery, BatchRow, ConflictRow, ItemQuery, ItemRow, ItemVerdict, PartSent, RecordBlock, UploadRow,
+        VerdictQuery, VerdictRow, Work,
     },
 };
 use async_trait::async_trait;
@@ -18,6 +18,8 @@ use std::{
 #[derive(Default)]
 struct Tables {
     batches: BTreeMap<BatchId, BatchRow>,
+    /// The keys of each block's records that have not been told of by themselves since.
+    blocks: BTreeMap<BatchId, BTreeSet<String>>,
     items: BTreeMap<(LaneId, String), ItemRow>,
     notes: BTreeMap<String, serde_json::Value>,
     conflicts: BTreeMap<(LaneId, String), ConflictRow>,
@@ -37,7 +39,14 @@ impl Tables {
             if let Some(earlier) = self.items.get(&key).filter(|earlier| earlier.before.is_some() || !files) {
                 row.before.clone_from(&earlier.before);
             }
+            self.leave_blocks(&key.1);
             self.items.insert(key, row);
+        }
+    }
+
+    fn leave_blocks(&mut self, key: &str) {
+        for keys in self.blocks.values_mut() {
+            keys.remove(key);
         }
     }
 
@@ -93,6 +102,32 @@ impl Work for FakeWork {
 
     async fn save(&self, batch: &BatchRow, items: &[ItemRow]) -> Result<()> {
         self.around("save", |tables| tables.save(std::slice::from_ref(batch), items)).await
+    }
+
+    async fn save_block(&self, batch: &BatchRow, block: &RecordBlock, items: &[ItemRow]) -> Result<()> {
+        self.around("save_block", |tables| {
+            tables.save(std::slice::from_ref(batch), items);
+            for (key, digest) in &block.records {
+                let item = ItemRow::in_block(&batch.lane, &batch.batch, block.state, key.clone(), *digest);
+                assert!(tables.items.insert((batch.lane.clone(), key.clone()), item).is_none(), "{key} is known");
+            }
+            tables.blocks.insert(batch.batch.clone(), block.records.iter().map(|(key, _)| key.clone()).collect());
+        })
+        .await
+    }
+
+    async fn move_block(&self, batch: &BatchRow, state: ItemState) -> Result<bool> {
+        self.around("move_block", |tables| {
+            let Some(keys) = tables.blocks.get(&batch.batch).cloned() else { return false };
+            tables.save(std::slice::from_ref(batch), &[]);
+            for key in keys {
+                if let Some(row) = tables.items.get_mut(&(batch.lane.clone(), key)) {
+                    row.state = state;
+                }
+            }
+            true
+        })
+        .await
     }
 
     async fn enlist(
@@ -262,6 +297,7 @@ impl Work for FakeWork {
     async fn mark(&self, lane: &LaneId, keys: &[String], state: ItemState, reason: &str) -> Result<()> {
         self.around("mark", |tables| {
             for key in keys {
+                tables.leave_blocks(key);
                 if let Some(row) = tables.items.get_mut(&(lane.clone(), key.clone())) {
                     row.state = state;
                     row.reason = reason.into();
@@ -291,6 +327,8 @@ impl Work for FakeWork {
     async fn forget(&self, lane: &LaneId) -> Result<()> {
         self.around("forget", |tables| {
             tables.batches.retain(|_, row| row.lane != *lane);
+            let batches: BTreeSet<BatchId> = tables.batches.keys().cloned().collect();
+            tables.blocks.retain(|batch, _| batches.contains(batch));
             tables.items.retain(|(of, _), _| of != lane);
             tables.uploads.retain(|(of, _), _| of != lane);
             tables.verdicts.retain(|(of, _), _| of != lane);

@@ -1,11 +1,11 @@
 //! Records in a `PostgreSQL` database.
 //!
 //! Everything is read by `COPY … TO STDOUT` in the text that the server writes under fixed settings (`session`), and
-//! written by `write`; `values` translates between that text and our values, `copy` is the form of the lines, `schema`
+//! written by `write`; `values` translates between that text and our values, `blocks` hands over many rows as they are, `schema`
 //! asks the catalog. Pages go along the key, so a page costs the same at the end of a table as at its start. Must never
 //! enter: a text of the server that a value was not made of.
 
-mod copy;
+mod blocks;
 mod schema;
 mod scratch;
 mod sequences;
@@ -18,7 +18,7 @@ use crate::{
     adapters::postgres::{fault, quoted},
     error::{Fault, FaultKind, Result},
     model::{Key, Kind, Record, Timestamp, Value},
-    ports::{Cursor, Page, RecordStore, SetInfo, SetRef, WriteOutcome},
+    ports::{BlockStore, Cursor, Page, RecordStore, SetInfo, SetRef, WriteOutcome, cell_text},
 };
 use async_trait::async_trait;
 use futures::TryStreamExt as _;
@@ -119,17 +119,14 @@ impl PostgresStore {
             keyless(doing, &mut session, &table, key).await?;
         }
         let name = quoted(&key.field.name);
-        let bound = |sign: &str, text: &String| format!("{name} {sign} {}", literal(key, text));
-        let mut wheres: Vec<String> = Vec::new();
-        wheres.extend(span.after.as_ref().map(|text| bound(">", text)));
-        wheres.extend(span.upto.as_ref().map(|text| bound("<=", text)));
+        let mut filter = bounds(key, &span);
         if let Only::Since(updated, since) = only {
-            wheres.push(changed(doing, table.column(doing, updated)?, since)?);
+            filter.push_str(if filter.is_empty() { " WHERE " } else { " AND " });
+            filter.push_str(&changed(doing, table.column(doing, updated)?, since)?);
         }
-        let filter = if wheres.is_empty() { String::new() } else { format!(" WHERE {}", wheres.join(" AND ")) };
         let limit = usize::try_from(limit.max(1)).unwrap_or(usize::MAX);
         // One row more than asked for tells whether this is the end.
-        let sql = format!("{}{filter} ORDER BY {name} LIMIT {}", select(&table), limit.saturating_add(1));
+        let sql = format!("{}{filter} ORDER BY {name} LIMIT {}", all_of(&table), limit.saturating_add(1));
         let mut rows = rows(doing, &mut session, &table, &sql, sql::PAGE_BYTES).await?;
         let as_of = session.clock;
         if rows.whole {
@@ -194,7 +191,7 @@ fn record(doing: &str, table: &Table, line: &[u8]) -> Result<Record> {
     let garbage = |what: String| Fault::new(FaultKind::Garbage, doing).detail(what);
     let mut columns = table.columns.iter();
     let mut fields = std::collections::BTreeMap::new();
-    for text in copy::columns(line) {
+    for text in line.split(|byte| *byte == b'\t').map(cell_text) {
         let Some(column) = columns.next() else { return Err(garbage("a line has too many columns".into())) };
         let name = &column.field.name;
         let value = match text {
@@ -218,13 +215,28 @@ fn record(doing: &str, table: &Table, line: &[u8]) -> Result<Record> {
 }
 
 /// Reads all columns, each as it is kept.
-fn select(table: &Table) -> String {
-    let column = |column: &Column| {
-        let name = quoted(&column.field.name);
-        // Blanks that only fill a text up to its length are not kept, but told.
-        if column.sql == "bpchar" { format!("{name}::text") } else { name }
-    };
-    format!("SELECT {} FROM {}", table.columns.iter().map(column).collect::<Vec<_>>().join(", "), table.place)
+fn all_of(table: &Table) -> String {
+    select(&table.columns.iter().collect::<Vec<_>>(), &table.place)
+}
+
+fn select(columns: &[&Column], place: &str) -> String {
+    format!("SELECT {} FROM {place}", columns.iter().map(|column| told(column)).collect::<Vec<_>>().join(", "))
+}
+
+/// A column as it is read. Blanks that only fill a text up to its length are not kept, but told.
+fn told(column: &Column) -> String {
+    let name = quoted(&column.field.name);
+    if column.sql == "bpchar" { format!("{name}::text") } else { name }
+}
+
+/// Only the rows of this stretch of keys.
+fn bounds(key: &Column, span: &Span) -> String {
+    let name = quoted(&key.field.name);
+    let bound = |sign: &str, text: &String| format!("{name} {sign} {}", literal(key, text));
+    let after = span.after.as_ref().map(|text| bound(">", text));
+    let upto = span.upto.as_ref().map(|text| bound("<=", text));
+    let bounds: Vec<String> = after.into_iter().chain(upto).collect();
+    if bounds.is_empty() { String::new() } else { format!(" WHERE {}", bounds.join(" AND ")) }
 }
 
 /// Says that a row has no key, if there is one: such a row stands behind every page.
@@ -291,6 +303,10 @@ impl RecordStore for PostgresStore {
         self.call(&doing, set, Box::pin(self.page(&doing, set, Only::All, from, limit))).await
     }
 
+    fn blocks(&self) -> Option<&dyn BlockStore> {
+        Some(self)
+    }
+
     /// The parts end at even places in a sample of the table's pages.
     async fn split(&self, set: &SetRef, parts: u32) -> Result<Vec<Cursor>> {
         let doing = format!("part {} in {}", set.name, self.name);
@@ -322,7 +338,7 @@ impl RecordStore for PostgresStore {
             let table = self.table(&doing, &mut session, set).await?;
             let key = table.key(&doing, &set.key)?;
             let wanted = literals(key, &sql::possible(key, keys));
-            let sql = format!("{} WHERE {} = ANY({wanted})", select(&table), quoted(&key.field.name));
+            let sql = format!("{} WHERE {} = ANY({wanted})", all_of(&table), quoted(&key.field.name));
             let rows = rows(&doing, &mut session, &table, &sql, usize::MAX).await?;
             session.end(&doing).await?;
             Ok(rows.records)

@@ -10,13 +10,13 @@ use super::{
         Column, Table,
         batch::{Attempt, Group, Row, Writer},
     },
-    copy,
     session::Session,
     values,
 };
 use crate::{
     adapters::postgres::{fault, quoted, rejection},
     error::Result,
+    ports::push_cell,
 };
 use async_trait::async_trait;
 use sqlx::{AssertSqlSafe, Row as _};
@@ -58,7 +58,7 @@ impl PostgresWriter<'_, '_> {
                 if at > 0 {
                     lines.push(b'\t');
                 }
-                copy::push(&mut lines, values::write(&column.field.kind, value).as_deref());
+                push_cell(&mut lines, values::write(&column.field.kind, value).as_deref());
             }
             lines.push(b'\n');
         }

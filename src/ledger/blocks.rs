@@ -1,0 +1,296 @@
+//! Records of one batch that all fare alike, in one row: a key and a digest cost their bytes and nothing else.
+//!
+//! Readers get them as items like any other. A record of which something is told by itself gets a row of its own in
+//! `record_items` before that is written (`let_out`); the block keeps it too, and the row counts. Neighbours: `sql` writes
+//! the rows, `work` answers queries from both. Must never enter: what a batch does.
+
+use super::{
+    rows::{self, Unreadable, int, word},
+    sql,
+};
+use crate::{
+    model::{BatchId, Digest, ItemState, LaneId, LaneKind, RunId},
+    ports::{BatchRow, ItemQuery, ItemRow, RecordBlock},
+};
+use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection};
+use std::collections::{BTreeMap, HashSet};
+
+const DIGEST: usize = 32;
+
+type Sql<T = ()> = Result<T, sqlx::Error>;
+
+/// A block as its row keeps it.
+pub(super) struct Packed {
+    state: ItemState,
+    least: String,
+    greatest: String,
+    records: u64,
+    body: Vec<u8>,
+}
+
+impl Packed {
+    /// Packs a block.
+    ///
+    /// # Errors
+    /// In words: a key is longer than the row's form can say.
+    pub(super) fn new(block: &RecordBlock) -> Result<Self, Unreadable> {
+        let mut records: Vec<&(String, Digest)> = block.records.iter().collect();
+        records.sort_unstable_by(|one, other| one.0.cmp(&other.0));
+        let mut body = Vec::with_capacity(records.iter().map(|(key, _)| key.len() + 2 + DIGEST).sum());
+        for (key, digest) in &records {
+            let length = u16::try_from(key.len()).map_err(|_| format!("a key of {} bytes", key.len()))?;
+            body.extend_from_slice(&length.to_be_bytes());
+            body.extend_from_slice(key.as_bytes());
+            body.extend_from_slice(&digest.0);
+        }
+        let end = |record: Option<&&(String, Digest)>| record.map_or_else(String::new, |(key, _)| key.clone());
+        Ok(Self {
+            state: block.state,
+            least: end(records.first()),
+            greatest: end(records.last()),
+            records: records.len() as u64,
+            body,
+        })
+    }
+}
+
+/// The records of a block's row, in the order of their keys.
+struct Records<'b>(&'b [u8]);
+
+impl<'b> Iterator for Records<'b> {
+    type Item = Result<(&'b str, Digest), Unreadable>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let record = next_record(&mut self.0);
+        if record.is_none() {
+            self.0 = &[];
+        }
+        Some(record.ok_or_else(|| "a block of records that is damaged".to_owned()))
+    }
+}
+
+fn next_record<'b>(rest: &mut &'b [u8]) -> Option<(&'b str, Digest)> {
+    let (length, behind) = rest.split_first_chunk::<2>()?;
+    let (key, behind) = behind.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
+    let (digest, behind) = behind.split_first_chunk::<DIGEST>()?;
+    *rest = behind;
+    Some((std::str::from_utf8(key).ok()?, Digest(*digest)))
+}
+
+/// A block without its records.
+struct Head {
+    lane: LaneId,
+    batch: BatchId,
+    state: ItemState,
+    least: String,
+    greatest: String,
+    /// Some of its records have rows of their own.
+    parted: bool,
+}
+
+fn damaged(why: Unreadable) -> sqlx::Error {
+    sqlx::Error::Decode(why.into())
+}
+
+fn head(row: &sqlx::sqlite::SqliteRow) -> Sql<Head> {
+    Ok(Head {
+        lane: LaneId::new(row.try_get::<String, _>("lane")?),
+        batch: BatchId::new(row.try_get::<String, _>("batch")?),
+        state: rows::unword(row.try_get("state")?).map_err(damaged)?,
+        least: row.try_get("least")?,
+        greatest: row.try_get("greatest")?,
+        parted: row.try_get::<i64, _>("alone")? > 0,
+    })
+}
+
+/// Blocks that may hold what is asked for, by their least key.
+async fn heads(connection: &mut SqliteConnection, run: &RunId, query: &ItemQuery) -> Sql<Vec<Head>> {
+    let mut sql = QueryBuilder::<Sqlite>::new(
+        "SELECT lane, batch, state, least, greatest, alone FROM record_blocks WHERE records > alone AND run = ",
+    );
+    sql.push_bind(run.as_str().to_owned());
+    if let Some(lane) = &query.lane {
+        sql.push(" AND lane = ").push_bind(lane.as_str().to_owned());
+    }
+    if let Some(batch) = &query.batch {
+        sql.push(" AND batch = ").push_bind(batch.as_str().to_owned());
+    }
+    if let Some(after) = &query.after {
+        sql.push(" AND greatest > ").push_bind(after.clone());
+    }
+    if let (Some(least), Some(greatest)) = (query.keys.iter().min(), query.keys.iter().max()) {
+        sql.push(" AND least <= ").push_bind(greatest.clone());
+        sql.push(" AND greatest >= ").push_bind(least.clone());
+    }
+    if !query.states.is_empty() {
+        super::work::within(&mut sql, "state", query.states.iter().map(word));
+    }
+    sql.push(" ORDER BY least");
+    sql.build().fetch_all(connection).await?.iter().map(head).collect()
+}
+
+async fn body(connection: &mut SqliteConnection, run: &RunId, batch: &BatchId) -> Sql<Vec<u8>> {
+    let sql = "SELECT body FROM record_blocks WHERE run = $1 AND batch = $2";
+    sqlx::query_scalar(sql).bind(run.as_str()).bind(batch.as_str()).fetch_one(connection).await
+}
+
+/// Those of a lane's records between these keys that have a row of their own.
+async fn alone(
+    connection: &mut SqliteConnection,
+    run: &RunId,
+    lane: &LaneId,
+    (least, greatest): (&str, &str),
+) -> Sql<HashSet<String>> {
+    let sql = "SELECT key FROM record_items WHERE run = $1 AND lane = $2 AND key BETWEEN $3 AND $4";
+    let keys: Vec<String> = sqlx::query_scalar(sql)
+        .bind(run.as_str())
+        .bind(lane.as_str())
+        .bind(least)
+        .bind(greatest)
+        .fetch_all(connection)
+        .await?;
+    Ok(keys.into_iter().collect())
+}
+
+/// The records of blocks that fit the query and have no row of their own, among them all of the first `limit` in the order
+/// of their keys. `rows`: what the rows gave.
+pub(super) async fn items(
+    connection: &mut SqliteConnection,
+    run: &RunId,
+    query: &ItemQuery,
+    rows: &[ItemRow],
+) -> Sql<Vec<ItemRow>> {
+    if query.error.is_some() {
+        return Ok(Vec::new());
+    }
+    let limit = usize::try_from(query.limit).unwrap_or(usize::MAX);
+    let mut wanted: Vec<&String> = query.keys.iter().collect();
+    wanted.sort_unstable();
+    let mut found: BTreeMap<(String, LaneId), ItemRow> = BTreeMap::new();
+    for head in heads(connection, run, query).await? {
+        let among = |key: &str| wanted.is_empty() || wanted.binary_search_by(|wanted| wanted.as_str().cmp(key)).is_ok();
+        let in_reach = wanted.partition_point(|key| **key < head.least);
+        if !wanted.is_empty() && wanted.get(in_reach).is_none_or(|key| **key > head.greatest) {
+            continue;
+        }
+        if is_full(limit, &found, rows, &head.least) {
+            break;
+        }
+        let body = body(connection, run, &head.batch).await?;
+        let mut of_block = Vec::new();
+        for record in Records(&body) {
+            let (key, digest) = record.map_err(damaged)?;
+            let behind = query.after.as_deref().is_none_or(|after| key > after);
+            let named = query.text.as_deref().is_none_or(|text| contains(key, text));
+            if behind && named && among(key) {
+                of_block.push((key, digest));
+            }
+            if of_block.len() > limit && !head.parted {
+                break;
+            }
+        }
+        let (Some(first), Some(last)) = (of_block.first(), of_block.last()) else { continue };
+        let alone =
+            if head.parted { alone(connection, run, &head.lane, (first.0, last.0)).await? } else { HashSet::new() };
+        for (key, digest) in of_block.into_iter().filter(|(key, _)| !alone.contains(*key)).take(limit) {
+            let item = ItemRow::in_block(&head.lane, &head.batch, head.state, key.to_owned(), digest);
+            found.insert((item.key.clone(), item.lane.clone()), item);
+        }
+    }
+    Ok(found.into_values().collect())
+}
+
+/// Whether no key from `least` on can be among the first `limit` any more.
+fn is_full(limit: usize, found: &BTreeMap<(String, LaneId), ItemRow>, rows: &[ItemRow], least: &str) -> bool {
+    let before = |key: &str| key < least;
+    let from_rows = rows.iter().filter(|row| before(&row.key)).count();
+    from_rows >= limit || from_rows + found.keys().take_while(|(key, _)| before(key)).take(limit).count() >= limit
+}
+
+/// As the rows are searched: ASCII letters match in either case.
+fn contains(text: &str, part: &str) -> bool {
+    text.to_ascii_lowercase().contains(&part.to_ascii_lowercase())
+}
+
+/// Writes a batch, its block, and what is told by itself.
+pub(super) async fn save(
+    connection: &mut SqliteConnection,
+    run: &RunId,
+    batch: &BatchRow,
+    block: &Packed,
+    items: &[ItemRow],
+) -> Sql {
+    sql::save(connection, run, std::slice::from_ref(batch), items, &[]).await?;
+    if block.records == 0 {
+        return Ok(());
+    }
+    let sql = "INSERT INTO record_blocks (run, lane, batch, state, least, greatest, records, alone, body) \
+               VALUES ($1, $2, $3, $4, $5, $6, $7, 0, $8)";
+    sqlx::query(sql)
+        .bind(run.as_str())
+        .bind(batch.lane.as_str())
+        .bind(batch.batch.as_str())
+        .bind(word(&block.state))
+        .bind(&block.least)
+        .bind(&block.greatest)
+        .bind(int(block.records))
+        .bind(&block.body)
+        .execute(connection)
+        .await
+        .map(drop)
+}
+
+/// Writes a batch and where the records of its block stand.
+pub(super) async fn move_all(
+    connection: &mut SqliteConnection,
+    run: &RunId,
+    batch: &BatchRow,
+    state: ItemState,
+) -> Sql {
+    sql::save(connection, run, std::slice::from_ref(batch), &[], &[]).await?;
+    let sql = "UPDATE record_blocks SET state = $1 WHERE run = $2 AND batch = $3";
+    sqlx::query(sql)
+        .bind(word(&state))
+        .bind(run.as_str())
+        .bind(batch.batch.as_str())
+        .execute(connection)
+        .await
+        .map(drop)
+}
+
+/// Gives rows of their own to those of these records that stand in a block and have none.
+pub(super) async fn let_out(connection: &mut SqliteConnection, run: &RunId, lane: &LaneId, mut keys: Vec<&str>) -> Sql {
+    keys.sort_unstable();
+    let (Some(least), Some(greatest)) = (keys.first(), keys.last()) else { return Ok(()) };
+    let ends = vec![(*least).to_owned(), (*greatest).to_owned()];
+    let query = ItemQuery { lane: Some(lane.clone()), keys: ends, ..ItemQuery::default() };
+    for head in heads(connection, run, &query).await? {
+        let (from, to) = (
+            keys.partition_point(|key| *key < head.least.as_str()),
+            keys.partition_point(|key| *key <= head.greatest.as_str()),
+        );
+        let near = &keys[from..to];
+        let (Some(first), Some(last)) = (near.first(), near.last()) else { continue };
+        let body = body(connection, run, &head.batch).await?;
+        let alone = alone(connection, run, lane, (first, last)).await?;
+        let mut out = Vec::new();
+        for record in Records(&body) {
+            let (key, digest) = record.map_err(damaged)?;
+            if near.binary_search(&key).is_ok() && !alone.contains(key) {
+                out.push(ItemRow::in_block(lane, &head.batch, head.state, key.to_owned(), digest));
+            }
+        }
+        sql::insert_items(connection, run, LaneKind::Records, &out).await?;
+        let count = "UPDATE record_blocks SET alone = alone + $1 WHERE run = $2 AND batch = $3";
+        sqlx::query(count)
+            .bind(int(out.len() as u64))
+            .bind(run.as_str())
+            .bind(head.batch.as_str())
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,217 @@
+//! Moves batches in bulk, where both sides speak one dialect: a page of lines is read, changed where the mapping wants it,
+//! and inserted as one, and the ledger keeps it as one block of keys and digests.
+//!
+//! Only what is new goes this way. Before the intent is written the target is seen to have nothing in the batch's stretch of
+//! keys, and an insert never changes a row that stands there. Whatever does not fit (a row in the way, a record that cannot
+//! be carried or is refused, records that an earlier process may have moved) goes record by record, as everything else
+//! (`batch`), with the same end. Neighbours: `columns` knows the lines, `parts` what is read. Must never enter: a second way to judge a record.
+
+mod columns;
+
+pub(crate) use columns::Columns;
+
+use super::{
+    batch::{Job, Mover},
+    parts::Found,
+};
+use crate::{
+    error::{Fault, FaultKind, Result},
+    migrate::{
+        convert::FILTERED,
+        lane::{Lane, Side},
+    },
+    model::{BatchProgress, BatchState, ItemState, Timestamp},
+    ports::{BatchRow, BlockPage, BlockStore, Cursor, Inserted, ItemRow, RecordBlock},
+};
+use columns::Carried;
+use futures::Stream;
+use std::sync::Arc;
+
+/// A page ends early at about so many bytes.
+pub(crate) const PAGE_BYTES: usize = 4 << 20;
+
+/// A lane that moves in bulk.
+pub(crate) struct Bulk<'a> {
+    lane: &'a Lane<'a>,
+    pub(crate) columns: Arc<Columns>,
+}
+
+/// A batch under way.
+struct Run<'j> {
+    found: &'j Found<BlockPage>,
+    carried: Carried,
+    started: Timestamp,
+    attempt: u32,
+}
+
+impl<'a> Bulk<'a> {
+    /// The lane in bulk; `None` if its records must go one by one.
+    ///
+    /// # Errors
+    /// What a store says after all attempts; `Cancelled`.
+    pub(crate) async fn of(lane: &'a Lane<'a>) -> Result<Option<Self>> {
+        let (Some(old), Some(new)) = (lane.old.store.blocks(), lane.new.store.blocks()) else { return Ok(None) };
+        if old.dialect() != new.dialect() {
+            return Ok(None);
+        }
+        let source = lane.call("look at the source's columns", || old.shape(&lane.old.set)).await?;
+        let target = lane.call("look at the target's columns", || new.shape(&lane.new.set)).await?;
+        let sides = ((Arc::clone(&lane.old.store), source), (Arc::clone(&lane.new.store), &*target));
+        let columns = Columns::new(lane.dataset, &lane.mapping, lane.kinds().await?, sides.0, sides.1);
+        Ok(columns.map(|columns| Self { lane, columns: Arc::new(columns) }))
+    }
+
+    /// A side's store as one that moves in bulk.
+    pub(crate) fn store(side: &Side) -> Result<&dyn BlockStore> {
+        side.store.blocks().ok_or_else(|| Fault::new(FaultKind::Internal, format!("move {} in bulk", side.name)))
+    }
+
+    /// The pages of a side from a cursor on.
+    pub(crate) fn pages<'s>(
+        &'s self,
+        side: &'s Side,
+        from: Cursor,
+    ) -> impl Stream<Item = Result<(Cursor, BlockPage)>> + 's {
+        let doing = format!("read {} from {}", side.set.name, side.name);
+        let rows = self.lane.cx.plan.migration.batch_records;
+        self.lane.walk(doing, from, move |from| async move {
+            Self::store(side)?.read_block(&side.set, &from, rows, PAGE_BYTES).await
+        })
+    }
+
+    /// Moves a page as one batch.
+    ///
+    /// # Errors
+    /// The fault of the last attempt; `Unmet` when too many records of the lane failed by now; `Cancelled`.
+    pub(super) async fn move_page(&self, mover: &Mover<'_>, found: Found<BlockPage>) -> Result<()> {
+        let lane = self.lane;
+        let started = Timestamp::now();
+        let (columns, block) = (Arc::clone(&self.columns), found.page.block.clone());
+        let carried = aside(move || columns.carry(&block)).await?;
+        let Some(carried) = self.fitting(&found, carried).await? else { return self.one_by_one(mover, found).await };
+        let mut run = Run { found: &found, carried, started, attempt: 1 };
+        self.intend(mover, &run).await?;
+        let Some(store) = lane.new.store.blocks() else { return Ok(()) };
+        let doing = format!("write {} to {}", lane.new.set.name, lane.new.name);
+        loop {
+            lane.meter.batch(true, || self.progress(mover, &run, BatchState::Running, ""));
+            match lane.once(&doing, store.insert_block(&lane.new.set, &run.carried.block)).await {
+                Ok(Inserted::All) => return self.arrived(mover, &run).await,
+                Ok(Inserted::None(why)) => {
+                    tracing::debug!(batch = %mover.name(found.number), "goes record by record: {why}");
+                    return self.one_by_one(mover, found).await;
+                }
+                Err(fault) if lane.tries_again(&fault, run.attempt) => {
+                    lane.meter.batch(true, || self.progress(mover, &run, BatchState::Retrying, &fault.chain()));
+                    lane.wait_after(&fault, run.attempt).await?;
+                    run.attempt += 1;
+                }
+                Err(fault) => return self.give_up(mover, &run, fault).await,
+            }
+        }
+    }
+
+    /// The lines, if they can go as one: all can be carried, none is known, and nothing stands where they go.
+    async fn fitting(
+        &self,
+        found: &Found<BlockPage>,
+        carried: std::result::Result<Carried, String>,
+    ) -> Result<Option<Carried>> {
+        let lane = self.lane;
+        let Ok(carried) = carried else { return Ok(None) };
+        let keys = || carried.records.iter().map(|(key, _)| key).chain(&carried.left_out).cloned().collect();
+        if carried.records.is_empty() || found.known && !lane.items_of(keys()).await?.is_empty() {
+            return Ok(None);
+        }
+        let store = Self::store(&lane.new)?;
+        let stretch = store.stretch(&found.from, found.page.next.as_ref())?;
+        let doing = format!("look at what stands in {} of {}", lane.new.set.name, lane.new.name);
+        let free = lane.call(&doing, || store.is_free(&lane.new.set, &stretch)).await?;
+        Ok(free.then_some(carried))
+    }
+
+    /// Writes down what is about to be written.
+    async fn intend(&self, mover: &Mover<'_>, run: &Run<'_>) -> Result<()> {
+        let lane = self.lane;
+        let row = self.row(mover, run, BatchState::Running, "");
+        let left_out = run.carried.left_out.iter().map(|key| ItemRow {
+            reason: FILTERED.into(),
+            ..ItemRow::record(&lane.id, &row.batch, ItemState::Skipped, key.clone())
+        });
+        let left_out: Vec<ItemRow> = left_out.collect();
+        let block = RecordBlock { state: ItemState::Pending, records: run.carried.records.clone() };
+        lane.once("save a batch's intent", lane.cx.work.save_block(&row, &block, &left_out)).await?;
+        lane.meter.turned_all(None, ItemState::Skipped, left_out.len() as u64);
+        lane.meter.turned_all(None, ItemState::Pending, block.records.len() as u64);
+        lane.meter.offer();
+        Ok(())
+    }
+
+    async fn arrived(&self, mover: &Mover<'_>, run: &Run<'_>) -> Result<()> {
+        let lane = self.lane;
+        let row = self.row(mover, run, BatchState::Done, "");
+        let saved = lane.once("save a batch", lane.cx.work.move_block(&row, ItemState::Copied)).await?;
+        if !saved {
+            return Err(Fault::new(FaultKind::Internal, format!("find the block of {}", row.batch)));
+        }
+        let (records, bytes) = (run.carried.records.len() as u64, row.bytes);
+        lane.meter.turned_all(Some(ItemState::Pending), ItemState::Copied, records);
+        lane.meter.moved(row.items, bytes);
+        lane.meter.landed(bytes);
+        lane.meter.last_batch(self.progress(mover, run, BatchState::Done, "")).await;
+        mover.within_limits()
+    }
+
+    async fn give_up(&self, mover: &Mover<'_>, run: &Run<'_>, fault: Fault) -> Result<()> {
+        if !matches!(fault.kind, FaultKind::Cancelled | FaultKind::Ledger) {
+            let row = self.row(mover, run, BatchState::Failed, &fault.chain());
+            self.lane.once("save a batch", self.lane.cx.work.move_block(&row, ItemState::Pending)).await?;
+            self.lane.meter.last_batch(self.progress(mover, run, BatchState::Failed, &fault.chain())).await;
+        }
+        Err(fault)
+    }
+
+    /// Moves a page as the records that it holds.
+    async fn one_by_one(&self, mover: &Mover<'_>, found: Found<BlockPage>) -> Result<()> {
+        let Found { number, from, page, .. } = found;
+        let BlockPage { block, next, .. } = page;
+        let records = self.columns.records(&block).map_err(|why| {
+            let doing = format!("read {} from {}", self.lane.old.set.name, self.lane.old.name);
+            Fault::new(FaultKind::Refused, doing).detail(why)
+        })?;
+        drop(block);
+        mover.move_batch(Job { number, from: from.0, next: next.and_then(|next| next.0), records, base: None }).await
+    }
+
+    fn row(&self, mover: &Mover<'_>, run: &Run<'_>, state: BatchState, error: &str) -> BatchRow {
+        let Found { number, from, page, .. } = run.found;
+        BatchRow {
+            batch: mover.name(*number),
+            lane: self.lane.id.clone(),
+            kind: self.lane.kind,
+            number: *number,
+            state,
+            from: from.0.clone(),
+            next: page.next.clone().and_then(|next| next.0),
+            items: page.block.rows() as u64,
+            failed: 0,
+            bytes: run.carried.block.lines.len() as u64,
+            attempts: run.attempt,
+            error: error.into(),
+            started: Some(run.started),
+            finished: matches!(state, BatchState::Done | BatchState::Failed).then(Timestamp::now),
+        }
+    }
+
+    fn progress(&self, mover: &Mover<'_>, run: &Run<'_>, state: BatchState, error: &str) -> BatchProgress {
+        let row = self.row(mover, run, state, error);
+        let done = if state == BatchState::Done { row.items } else { 0 };
+        row.into_progress(done)
+    }
+}
+
+/// Does this beside the lane's own task, which goes on talking to both sides meanwhile.
+pub(crate) async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| Fault::new(FaultKind::Internal, "change a page of records").source(error))
+}

@@ -1,0 +1,155 @@
+//! Compares a stretch of a set on both sides without taking records apart: by what both databases say of it in two numbers,
+//! and where these differ or the mapping changes something, by the digest of every row.
+//!
+//! Only finds what is the same; whatever is not, is left to be looked at record by record (`judge`). Neighbours: `verify` and
+//! `audit` ask, `parts` says which stretches there are. Must never enter: a verdict that something differs.
+
+use super::{
+    bulk::{Bulk, Columns, aside},
+    parts::Parts,
+};
+use crate::{
+    error::{Fault, FaultKind, Result},
+    migrate::lane::Lane,
+    model::{Digest, Key},
+    ports::{BatchRow, Block, Cursor},
+};
+use futures::StreamExt as _;
+use std::{
+    collections::{HashMap, HashSet},
+    pin::pin,
+    sync::Arc,
+};
+
+/// What a stretch has on both sides.
+#[derive(Debug, Default)]
+pub(super) struct Compared {
+    /// Records that are the same.
+    pub(super) same: u64,
+    /// Records that the filter leaves out, and that are not there.
+    pub(super) left_out: u64,
+    /// Keys of the source's records that have to be looked at.
+    pub(super) doubtful: Vec<Key>,
+}
+
+/// A lane in stretches.
+pub(super) struct Stretches<'a> {
+    bulk: Bulk<'a>,
+    lane: &'a Lane<'a>,
+    /// The batches of the main pass: together the whole set.
+    pub(super) batches: Vec<BatchRow>,
+}
+
+impl<'a> Stretches<'a> {
+    /// The lane in stretches; `None` if it can only be compared record by record, or has not been copied.
+    ///
+    /// # Errors
+    /// What a store or the ledger says; `Cancelled`.
+    pub(super) async fn of(lane: &'a Lane<'a>) -> Result<Option<Self>> {
+        let Some(bulk) = Bulk::of(lane).await? else { return Ok(None) };
+        let rows = lane.once("ask the ledger for batches", lane.cx.work.batches(Some(&lane.id))).await?;
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        let batches = Parts::load(lane, &rows).await?.stretches();
+        Ok(batches.map(|batches| Self { bulk, lane, batches }))
+    }
+
+    /// Compares the stretch of a batch.
+    ///
+    /// # Errors
+    /// What a store says after all attempts; `Cancelled`.
+    pub(super) async fn compare(&self, batch: &BatchRow) -> Result<Compared> {
+        let from = Cursor(batch.from.clone());
+        let next = batch.next.clone().map(|next| Cursor(Some(next)));
+        if self.bulk.columns.is_plain()
+            && let Some(same) = self.digests(&from, next.as_ref()).await?
+        {
+            return Ok(Compared { same, ..Compared::default() });
+        }
+        let old = Bulk::store(&self.lane.old)?;
+        let stretch = old.stretch(&from, next.as_ref())?;
+        let mut pages = pin!(self.bulk.pages(&self.lane.old, stretch));
+        let mut all = Compared::default();
+        while let Some(read) = pages.next().await {
+            let (from, page) = read?;
+            self.page(&from, page.next.as_ref(), page.block, &mut all).await?;
+        }
+        Ok(all)
+    }
+
+    /// How many rows the stretch has, if both sides say the same of it.
+    async fn digests(&self, from: &Cursor, next: Option<&Cursor>) -> Result<Option<u64>> {
+        let names = self.bulk.columns.names();
+        let one = |side: &'a crate::migrate::lane::Side| {
+            let names = &names;
+            async move {
+                let store = Bulk::store(side)?;
+                let stretch = store.stretch(from, next)?;
+                let doing = format!("digest {} in {}", side.set.name, side.name);
+                self.lane.call(&doing, || store.digest(&side.set, names, &stretch)).await
+            }
+        };
+        let (old, new) = futures::try_join!(one(&self.lane.old), one(&self.lane.new))?;
+        Ok((old == new).then_some(old.rows))
+    }
+
+    /// Compares a page of the source with what stands in its place.
+    async fn page(&self, from: &Cursor, next: Option<&Cursor>, block: Block, all: &mut Compared) -> Result<()> {
+        let columns = Arc::clone(&self.bulk.columns);
+        let read = format!("read {} from {}", self.lane.old.set.name, self.lane.old.name);
+        let wanted = aside(move || Wanted::of(&columns, &block)).await?;
+        let mut wanted = wanted.map_err(|why| Fault::new(FaultKind::Refused, read).detail(why))?;
+        let stretch = Bulk::store(&self.lane.new)?.stretch(from, next)?;
+        let mut pages = pin!(self.bulk.pages(&self.lane.new, stretch));
+        while let Some(read) = pages.next().await {
+            let block = read?.1.block;
+            let columns = Arc::clone(&self.bulk.columns);
+            wanted = aside(move || {
+                wanted.meet(&columns, &block);
+                wanted
+            })
+            .await?;
+        }
+        all.same += wanted.same;
+        all.left_out += wanted.left_out.len() as u64;
+        all.doubtful.extend(wanted.doubtful);
+        all.doubtful.extend(wanted.records.into_keys().map(Key));
+        Ok(())
+    }
+}
+
+/// What the target is to have of a page.
+#[derive(Default)]
+struct Wanted {
+    records: HashMap<String, Digest>,
+    left_out: HashSet<String>,
+    doubtful: Vec<Key>,
+    same: u64,
+}
+
+impl Wanted {
+    /// Of these lines of the source. If one of them cannot be carried, all are doubtful.
+    fn of(columns: &Columns, block: &Block) -> std::result::Result<Self, String> {
+        if let Ok(carried) = columns.carry(block) {
+            let (records, left_out) = (carried.records.into_iter().collect(), carried.left_out.into_iter().collect());
+            return Ok(Self { records, left_out, ..Self::default() });
+        }
+        let key = &block.columns.first().ok_or("a page without columns")?.name;
+        let records = columns.records(block)?;
+        Ok(Self { doubtful: records.iter().filter_map(|record| record.key(key)).collect(), ..Self::default() })
+    }
+
+    /// These lines stand in the target.
+    fn meet(&mut self, columns: &Columns, block: &Block) {
+        // What cannot be read stays wanted, and is looked at.
+        for (key, digest) in columns.standing(block).unwrap_or_default() {
+            if self.left_out.remove(&key) {
+                self.doubtful.push(Key(key));
+            } else if self.records.get(&key) == Some(&digest) {
+                self.records.remove(&key);
+                self.same += 1;
+            }
+        }
+    }
+}

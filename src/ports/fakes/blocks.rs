@@ -1,0 +1,106 @@
+//! The store in memory as one that moves rows in bulk: cells are JSON.
+
+use super::records::{FakeStore, order, page, stretch};
+use crate::{
+    error::Result,
+    model::{Digest, Field, Key, Kind, Record, Value},
+    ports::{Block, BlockPage, BlockStore, Cursor, Inserted, SetRef, StretchDigest, cell_text, push_cell},
+};
+use async_trait::async_trait;
+use std::sync::Arc;
+
+fn key_first(fields: &[Field], key: &str) -> Arc<[Field]> {
+    let (first, others): (Vec<&Field>, Vec<&Field>) = fields.iter().partition(|field| field.name == key);
+    first.into_iter().chain(others).cloned().collect()
+}
+
+fn line(record: &Record, columns: &[Field], text: &mut Vec<u8>) {
+    for (n, field) in columns.iter().enumerate() {
+        if n > 0 {
+            text.push(b'\t');
+        }
+        let value = record.get(&field.name).filter(|value| **value != Value::Null);
+        push_cell(text, value.map(|value| value.to_json().to_string()).as_deref());
+    }
+    text.push(b'\n');
+}
+
+#[async_trait]
+impl BlockStore for FakeStore {
+    fn dialect(&self) -> &'static str {
+        "fake"
+    }
+
+    async fn shape(&self, set: &SetRef) -> Result<Arc<[Field]>> {
+        self.around("shape", |sets| Ok(key_first(sets.fields(&set.name), &set.key))).await
+    }
+
+    async fn read_block(&self, set: &SetRef, from: &Cursor, rows: u32, _bytes: usize) -> Result<BlockPage> {
+        self.around("read_block", |sets| {
+            let columns = key_first(sets.fields(&set.name), &set.key);
+            let page = page(sets, &set.name, from, rows, |_| true);
+            let (mut lines, mut ends) = (Vec::new(), Vec::new());
+            for record in &page.records {
+                line(record, &columns, &mut lines);
+                ends.push(u32::try_from(lines.len()).expect("fits"));
+            }
+            let block = Block { columns, lines: lines.into(), ends };
+            Ok(BlockPage { block, next: page.next, total: page.total, as_of: page.as_of })
+        })
+        .await
+    }
+
+    async fn insert_block(&self, set: &SetRef, block: &Block) -> Result<Inserted> {
+        self.around("insert_block", |sets| {
+            let mut records = Vec::new();
+            for line in block.iter() {
+                let cells = line.split(|byte| *byte == b'\t');
+                let field =
+                    |(field, cell): (&Field, &[u8])| (field.name.clone(), self.value(&Kind::Any, cell).unwrap());
+                records.push(Record(block.columns.iter().zip(cells).map(field).collect()));
+            }
+            let keys: Vec<Key> = records.iter().filter_map(|record| record.key(&set.key)).collect();
+            if keys.iter().any(|key| sets.is_poison(key)) {
+                return Ok(Inserted::None("poison".into()));
+            }
+            let rows = sets.rows_mut(&set.name);
+            if keys.iter().any(|key| rows.contains_key(&order(key))) {
+                return Ok(Inserted::None("a row of this key stands there".into()));
+            }
+            rows.extend(keys.iter().map(order).zip(records));
+            Ok(Inserted::All)
+        })
+        .await
+    }
+
+    async fn is_free(&self, set: &SetRef, stretch: &Cursor) -> Result<bool> {
+        self.around("is_free", |sets| Ok(page(sets, &set.name, stretch, 1, |_| true).records.is_empty())).await
+    }
+
+    fn stretch(&self, from: &Cursor, next: Option<&Cursor>) -> Result<Cursor> {
+        Ok(stretch(from, next))
+    }
+
+    async fn digest(&self, set: &SetRef, columns: &[String], stretch: &Cursor) -> Result<StretchDigest> {
+        self.around("digest", |sets| {
+            let page = page(sets, &set.name, stretch, u32::MAX, |_| true);
+            let columns: Vec<Field> = columns.iter().map(Field::named).collect();
+            let mut text = Vec::new();
+            page.records.iter().for_each(|record| line(record, &columns, &mut text));
+            Ok(StretchDigest { rows: page.records.len() as u64, digest: Digest::of(&text).to_hex() })
+        })
+        .await
+    }
+
+    fn value(&self, _kind: &Kind, cell: &[u8]) -> std::result::Result<Value, String> {
+        let Some(text) = cell_text(cell) else { return Ok(Value::Null) };
+        let json = serde_json::from_slice(&text).map_err(|error| error.to_string())?;
+        // As a database that cannot say a value: its record goes alone, and says why.
+        if json == "unreadable" { Err("it cannot be read".into()) } else { Ok(Value::from_json(json)) }
+    }
+
+    fn cell(&self, _kind: &Kind, value: &Value, line: &mut Vec<u8>) {
+        let value = Some(value).filter(|value| **value != Value::Null);
+        push_cell(line, value.map(|value| value.to_json().to_string()).as_deref());
+    }
+}
