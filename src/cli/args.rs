@@ -43,7 +43,11 @@ pub(super) enum Verb {
         file: Option<PathBuf>,
     },
     /// Reads the plan and tells every mistake in it at once.
-    Check,
+    Check {
+        /// Asks nobody: the mappings are not held against what both sides say of their fields.
+        #[arg(long)]
+        offline: bool,
+    },
     /// Looks at both sides and says what a run would do. Changes nothing.
     Preview,
     /// Begins a run.
@@ -230,9 +234,13 @@ pub(super) struct VerifyArgs {
     /// Begins anew instead of going on where an interrupted comparison stopped.
     #[arg(long)]
     pub(super) again: bool,
-    /// Compares nothing; lists what the last comparison found: `same`, `differs`, `moving`, `only_in_source`, `only_in_target` or
-    /// `error`.
-    #[arg(long, value_name = "VERDICT", value_parser = verdict, conflicts_with = "again")]
+    /// After a whole comparison: compares only records that changed on either side since, that were moved since, or that
+    /// were not the same. Lanes of files are compared whole.
+    #[arg(long, conflicts_with = "again")]
+    pub(super) since_last: bool,
+    /// Compares nothing; lists what the last comparison found: `same`, `differs`, `moving`, `only_in_source`, `only_in_target`,
+    /// `error`, and of references, keys and files on the new side `dangling`, `doubled` and `without_file`.
+    #[arg(long, value_name = "VERDICT", value_parser = verdict, conflicts_with_all = ["again", "since_last"])]
     pub(super) list: Option<ItemVerdict>,
 }
 

@@ -16,6 +16,7 @@ mod in_place;
 mod orders;
 mod parts;
 mod plans;
+mod preview;
 mod print;
 mod rehearse;
 mod repair;
@@ -158,8 +159,8 @@ async fn obey(desk: &Desk, verb: Option<Verb>) -> Result<u8, Trouble> {
         Some(Verb::Rehearse(args)) => rehearse::rehearse(desk, &args).await,
         Some(Verb::World(args)) => rehearse::world(desk, &args).await,
         Some(Verb::Init { file }) => plans::init(desk, file),
-        Some(Verb::Check) => plans::check(desk),
-        Some(Verb::Preview) => plans::preview(desk).await,
+        Some(Verb::Check { offline }) => plans::check(desk, offline).await,
+        Some(Verb::Preview) => preview::preview(desk).await,
         Some(Verb::Run { dry_run }) => runs::run(desk, dry_run).await,
         Some(Verb::Resume { batch: Some(batch), .. }) => parts::resume(desk, &batch).await,
         Some(Verb::Resume { plan_changed_ok, .. }) => runs::resume(desk, plan_changed_ok).await,

@@ -1,33 +1,20 @@
-//! Writes, checks and previews plans.
+//! Writes and checks plans.
 
-use super::{
-    Trouble,
-    desk::Desk,
-    print::{in_bytes, out},
-};
+use super::{Trouble, desk::Desk, print::out};
 use crate::{
     error::{Fault, FaultKind},
-    migrate::{self, DatasetSurvey, FileSetSurvey, Forecast, RowSurvey, SampleSurvey, SizeClass, Survey},
-    model::{Mode, text::clean},
-    phases,
+    migrate::{self, Fit},
+    model::text::clean,
     plan::{self, STARTERS},
-    ports::{Ports, Position},
     wiring,
 };
 use serde_json::json;
 use std::{
-    fmt::Write as _,
     fs::OpenOptions,
     io::{self, Write as _},
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
-    time::Duration,
 };
-
-/// Longest wait for one switch in a preview.
-const SWITCH: Duration = Duration::from_secs(15);
-/// Longest wait for the survey of all datasets.
-const SURVEY: Duration = Duration::from_mins(5);
 
 /// `cutover init`.
 pub(super) fn init(desk: &Desk, file: Option<PathBuf>) -> Result<u8, Trouble> {
@@ -57,8 +44,8 @@ fn write_new(path: &Path, text: &str) -> Result<(), Trouble> {
     })
 }
 
-/// `cutover check`.
-pub(super) fn check(desk: &Desk) -> Result<u8, Trouble> {
+/// `cutover check`. Unless asked to stay `offline`, both sides are asked for their fields, and the mappings held against them.
+pub(super) async fn check(desk: &Desk, offline: bool) -> Result<u8, Trouble> {
     let plan = match plan::load(&desk.settings.plan) {
         Ok(plan) => plan,
         Err(problems) => {
@@ -74,10 +61,12 @@ pub(super) fn check(desk: &Desk) -> Result<u8, Trouble> {
         }
     };
     // What only an adapter can tell: paths into documents, addresses, names.
-    wiring::ports(&plan)?;
+    let ports = wiring::ports(&plan)?;
+    let fits = if offline { Vec::new() } else { migrate::fits(&plan, &ports).await? };
+    let fit = fits.iter().all(|fit| fit.findings.blockers.is_empty());
     if desk.settings.json {
-        out(json!({ "ok": true, "plan": plan.name, "environment": plan.environment, "digest": plan.digest })
-            .to_string());
+        let said = json!({ "ok": fit, "plan": plan.name, "environment": plan.environment, "digest": plan.digest, "datasets": fits });
+        out(said.to_string());
     } else {
         let gates: Vec<_> = plan.phases.iter().filter(|(_, told)| told.enabled && told.gate).collect();
         let gates: Vec<_> = gates.into_iter().map(|(phase, _)| phase.title()).collect();
@@ -91,167 +80,19 @@ pub(super) fn check(desk: &Desk) -> Result<u8, Trouble> {
             plan.rules.len()
         ));
         out(format!("gates before: {}", if gates.is_empty() { "none".into() } else { gates.join(", ") }));
+        fits.iter().for_each(tell_fit);
     }
-    Ok(0)
+    Ok(if fit { 0 } else { FaultKind::Plan.exit_code() })
 }
 
-/// `cutover preview`.
-pub(super) async fn preview(desk: &Desk) -> Result<u8, Trouble> {
-    let plan = desk.plan()?;
-    let ports = wiring::ports(&plan)?;
-    let survey = tokio::time::timeout(SURVEY, migrate::survey(&plan, &ports)).await.unwrap_or_else(|_| {
-        Err(Fault::new(FaultKind::Timeout, "look at the datasets").detail(format!("no end after {SURVEY:?}")))
-    })?;
-    let switches = switches(&ports).await;
-    let script = phases::script(&plan, Mode::Live);
-    let code = if survey.blockers.is_empty() { 0 } else { FaultKind::Unmet.exit_code() };
-    if desk.settings.json {
-        let phases: Vec<_> = script
-            .phases
-            .iter()
-            .map(|phase| {
-                let steps: Vec<_> =
-                    phase.steps.iter().map(|step| json!({ "step": step.id(), "title": step.title() })).collect();
-                let told = plan.phases.get(&phase.phase);
-                json!({
-                    "phase": phase.phase,
-                    "enabled": told.is_none_or(|told| told.enabled),
-                    "gate": told.is_some_and(|told| told.gate),
-                    "steps": steps,
-                })
-            })
-            .collect();
-        let switches: Vec<_> = switches
-            .iter()
-            .map(|look| json!({ "switch": look.name, "now": look.now.as_ref().ok(), "to": look.to }))
-            .collect();
-        out(json!({ "plan": plan.name, "survey": survey, "switches": switches, "phases": phases }).to_string());
-        return Ok(code);
-    }
-    out(format!("plan {} ({}), nothing is changed by this", plan.name, plan.environment.badge()));
-    tell_survey(&survey);
-    for look in &switches {
-        let now =
-            look.now.as_ref().map_or_else(|fault| format!("UNKNOWN ({fault})"), |position| clean(&position.0, 100));
-        let to = look.to.as_ref().map_or_else(|| "another position".into(), |position| clean(&position.0, 100));
-        out(format!("  switch {:<12} {now} -> {to}", look.name));
-    }
-    for phase in &script.phases {
-        let told = plan.phases.get(&phase.phase);
-        let gate = if told.is_some_and(|told| told.gate) { ", after a gate" } else { "" };
-        if told.is_some_and(|told| !told.enabled) {
-            out(format!("{} {}: off", phase.phase.number(), phase.phase));
-            continue;
-        }
-        out(format!("{} {}{gate}", phase.phase.number(), phase.phase));
-        for step in &phase.steps {
-            out(format!("    {:<44} {}", step.id().as_str(), step.title()));
-        }
-    }
-    Ok(code)
-}
-
-fn tell_survey(survey: &Survey) {
-    let count = |count: Option<u64>| count.map_or_else(|| "?".into(), |count| count.to_string());
-    for set in &survey.datasets {
-        let DatasetSurvey { name, records, standing, record_bytes, .. } = set;
-        let mut line = format!("  {name:<16} {} records", count(*records));
-        if let Some(bytes) = record_bytes {
-            let _infallible = write!(line, " (about {bytes} bytes)");
-        }
-        if standing.is_some_and(|standing| standing > 0) {
-            let _infallible = write!(line, "; {} stand on the new side already", count(*standing));
-        }
-        out(line);
-        if let Some(files) = set.files.filter(|files| *files > 0) {
-            let bytes = set.file_bytes.map_or_else(|| "an unknown number of bytes".into(), in_bytes);
-            out(format!("    about {files} files with {bytes}, which takes {}", takes(set.seconds)));
-            tell_files(set.sizes.as_deref(), set.already, set.sample);
-        }
-        set.rows.iter().for_each(tell_row);
-    }
-    for FileSetSurvey { name, files, bytes, more, sizes, already, sample, seconds } in &survey.file_sets {
-        let least = if *more { "more than " } else { "" };
-        let bytes = in_bytes(*bytes);
-        out(format!("  {name:<16} {least}{files} files with {least}{bytes}, which takes {}", takes(*seconds)));
-        if *files > 0 {
-            tell_files(Some(sizes), *already, *sample);
-        }
-    }
-    out(format!("  the data takes {}", takes(survey.seconds)));
-    survey.recommendations.iter().for_each(|advice| out(format!("  better: {}", clean(advice, 300))));
-    survey.warnings.iter().for_each(|warning| out(format!("  warning: {}", clean(warning, 300))));
-    survey.blockers.iter().for_each(|blocker| out(format!("  BLOCKER: {}", clean(blocker, 300))));
-}
-
-/// A record of the sample, field by field: as it is, and as the new side would have it.
-fn tell_row(row: &RowSurvey) {
-    let note = if row.note.is_empty() { String::new() } else { format!(": {}", clean(&row.note, 300)) };
-    out(format!("    record {}{note}", clean(&row.key, 60)));
-    let Some(target) = &row.target else { return };
-    let fields = |side: &serde_json::Value| side.as_object().cloned().unwrap_or_default();
-    let (source, target) = (fields(&row.source), fields(target));
-    let names: std::collections::BTreeSet<&String> = source.keys().chain(target.keys()).collect();
-    for name in names {
-        let shown = |side: &serde_json::Map<String, serde_json::Value>| {
-            side.get(name).map_or_else(|| "-".to_owned(), |value| clean(&value.to_string(), 60))
-        };
-        let (from, to) = (shown(&source), shown(&target));
-        let to = if from == to { "the same".to_owned() } else { to };
-        out(format!("      {:<20} {from}  ->  {to}", clean(name, 20)));
-    }
-}
-
-fn tell_files(sizes: Option<&[SizeClass]>, already: Option<u64>, sample: SampleSurvey) {
-    if let Some(sizes) = sizes {
-        let class = |class: &SizeClass| match class.up_to {
-            Some(0) => format!("empty {}", class.files),
-            Some(up_to) => format!("up to {} {}", in_bytes(up_to), class.files),
-            None => format!("longer {}", class.files),
-        };
-        out(format!("    by size: {}", sizes.iter().map(class).collect::<Vec<_>>().join(", ")));
-    }
-    let already = already.map_or_else(|| "unknown how many".into(), |already| format!("about {already}"));
-    out(format!("    {already} stand in the target already and are the same: those are skipped"));
-    let SampleSurvey { files, bytes, seconds, looked_up, looked_up_seconds } = sample;
-    out(format!(
-        "    measured: {files} files with {} read in {seconds:.1} s, {looked_up} keys looked up in \
-         {looked_up_seconds:.1} s; nothing was written",
-        in_bytes(bytes)
-    ));
-}
-
-fn takes(range: Option<Forecast>) -> String {
-    range.map_or_else(
-        || "an unknown time".into(),
-        |range| format!("about {} to {}", in_time(range.low), in_time(range.high)),
-    )
-}
-
-fn in_time(seconds: f64) -> String {
-    match seconds {
-        ..120.0 => format!("{seconds:.0} s"),
-        ..7200.0 => format!("{:.0} min", seconds / 60.0),
-        _ => format!("{:.1} h", seconds / 3600.0),
-    }
-}
-
-/// A switch: where it stands and where it shall go.
-struct Look {
-    name: String,
-    now: Result<Position, String>,
-    to: Option<Position>,
-}
-
-async fn switches(ports: &Ports) -> Vec<Look> {
-    let mut looks = Vec::new();
-    for (name, switch) in &ports.switches {
-        let now = match tokio::time::timeout(SWITCH, switch.observe()).await {
-            Ok(Ok(seen)) => seen.position.ok_or_else(|| "its witnesses differ".to_owned()),
-            Ok(Err(fault)) => Err(fault.chain()),
-            Err(_) => Err("no answer".into()),
-        };
-        looks.push(Look { name: name.clone(), now, to: switch.target() });
-    }
-    looks
+/// How a mapping fits both sides.
+fn tell_fit(fit: &Fit) {
+    let Fit { dataset, unasked, findings } = fit;
+    let told = |what: &str, all: &[String]| all.iter().for_each(|one| out(format!("  {what}: {}", clean(one, 300))));
+    let found = if findings.blockers.is_empty() { "fits both sides" } else { "does not fit" };
+    out(format!("{dataset}: {}", if unasked.is_empty() { found } else { "not held against both sides" }));
+    told("not asked", unasked);
+    told("better", &findings.recommendations);
+    told("warning", &findings.warnings);
+    told("DOES NOT FIT", &findings.blockers);
 }

@@ -51,6 +51,9 @@ pub(super) async fn open(desk: &Desk) -> Result<u8, Trouble> {
         return offer(desk, plan, data, &last).await;
     }
     let begin = format!("Begin a run of {} ({})?", plan.name, plan.environment.badge());
+    if desk.front == Front::Console && !desk.settings.yes {
+        super::preview::beforehand(&plan).await?;
+    }
     if desk.settings.yes || (desk.front == Front::Console && ask(&begin)) {
         return drive(desk, Way { plan, mode: Mode::Live, data, start: Start::New, other_plan: false }).await;
     }

@@ -11,6 +11,7 @@ use crate::{
     migrate::{
         files::{self, Audit, FilesOf, VerifyLevel},
         records::{self, RecordAudit},
+        relations::{self, Relations},
     },
     model::{LaneId, Phase, text::clean},
     plan::{DatasetPlan, Plan},
@@ -26,13 +27,16 @@ const DIFFERENT: u8 = 7;
 const PAGE: u32 = 500;
 /// Characters of a key or a reason shown.
 const LONGEST: usize = 500;
-/// All that is not the same.
-const WRONG: [ItemVerdict; 5] = [
+/// All that is not as it should be.
+const WRONG: [ItemVerdict; 8] = [
     ItemVerdict::Differs,
     ItemVerdict::Moving,
     ItemVerdict::OnlyInSource,
     ItemVerdict::OnlyInTarget,
     ItemVerdict::Error,
+    ItemVerdict::Dangling,
+    ItemVerdict::Doubled,
+    ItemVerdict::WithoutFile,
 ];
 
 /// `cutover verify`.
@@ -118,12 +122,22 @@ async fn compare(
         Subject::Records(dataset) => {
             // Once users may write on the new side, what they wrote is no difference.
             let live = bench.view.phase(Phase::DnsCutover).started.is_some();
-            let found = records::audit(&bench.cx, dataset, live, asked.again).await;
+            let found = if asked.since_last {
+                records::audit_since(&bench.cx, dataset, live).await
+            } else {
+                records::audit(&bench.cx, dataset, live, asked.again).await
+            };
             beside.clear();
             let found = found?;
             teller.rows(bench, &found.lane, &WRONG).await?;
             teller.records(&found);
-            Ok(found.has_differences())
+            let related = relations::relations(&bench.cx, dataset).await;
+            beside.clear();
+            let Some(related) = related? else { return Ok(found.has_differences()) };
+            let lane = relations::lane(dataset);
+            teller.rows(bench, &lane, &WRONG).await?;
+            teller.relations(&lane, &related);
+            Ok(found.has_differences() || !related.is_sound())
         }
     }
 }
@@ -142,7 +156,11 @@ async fn list(bench: &Bench, teller: &Teller, subject: Subject<'_>, verdict: Ite
         }
         _ => {}
     }
-    teller.rows(bench, lane, &[verdict]).await
+    teller.rows(bench, lane, &[verdict]).await?;
+    match subject {
+        Subject::Records(dataset) => teller.rows(bench, &relations::lane(dataset), &[verdict]).await,
+        Subject::Files(_) => Ok(()),
+    }
 }
 
 /// How it is told.
@@ -220,6 +238,23 @@ impl Teller {
             "{lane}: {same} same, {differs} differ, {only_in_source} only in source, {only_in_target} only in target{}",
             besides.collect::<String>()
         ));
+        if !found.reach.is_empty() {
+            out(format!("  {}", clean(&found.reach, LONGEST)));
+        }
+    }
+
+    fn relations(&self, lane: &LaneId, found: &Relations) {
+        if self.json {
+            let mut sums = json!(found);
+            sums["lane"] = json!(lane);
+            sums["kind"] = "relations".into();
+            sums["is_sound"] = found.is_sound().into();
+            return out(json!({ "sums": sums }).to_string());
+        }
+        out(format!("{lane}: {}", found.summary()));
+        for what in &found.unchecked {
+            out(format!("  not looked at: {}", clean(what, LONGEST)));
+        }
     }
 }
 

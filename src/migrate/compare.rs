@@ -1,8 +1,8 @@
 //! When two records are the same: by the kinds of a side's fields where it says them, and where it does not, as every
 //! store could keep the value.
 
-use crate::model::{Digest, Field, Kind, Record, Value, text};
-use std::collections::BTreeMap;
+use crate::model::{Digest, Field, Kind, Record, Value, quote, text};
+use std::{borrow::Cow, collections::BTreeMap};
 
 /// What the fields of one side hold, as far as anybody says.
 #[derive(Debug, Clone, Default)]
@@ -26,15 +26,11 @@ impl Kinds {
     ///
     /// # Errors
     /// The field that does not fit, its value, and why.
-    pub(crate) fn take(&self, record: Record) -> Result<Record, String> {
-        if self.0.is_empty() {
-            return Ok(record);
+    pub(crate) fn take(&self, mut record: Record) -> Result<Record, String> {
+        for (field, value) in &mut record.0 {
+            *value = self.take_one(field, std::mem::replace(value, Value::Null))?;
         }
-        let taken = record.0.into_iter().map(|(field, value)| {
-            let value = self.take_one(&field, value)?;
-            Ok((field, value))
-        });
-        taken.collect::<Result<_, _>>().map(Record)
+        Ok(record)
     }
 
     /// The value in the form of this field's kind.
@@ -49,12 +45,20 @@ impl Kinds {
     }
 
     /// The text by which values of this field are compared; `None` for null.
-    fn canonical(&self, field: &str, value: &Value) -> Option<String> {
-        match self.0.get(field).map(|kind| kind.take(value.clone())) {
-            Some(Ok(Value::Null)) => None,
-            Some(Ok(taken)) => Some(taken.to_text()),
-            // What does not fit its own kind was written by nobody who goes by it.
-            Some(Err(_)) | None => canonical(value),
+    fn canonical<'v>(&self, field: &str, value: &'v Value) -> Option<Cow<'v, str>> {
+        match (self.0.get(field), value) {
+            (_, Value::Null) => None,
+            // Most values have their kind's form already, and their text is at hand.
+            (Some(Kind::Text { max: None, nul: true }), Value::Text(text)) => Some(text.into()),
+            (Some(Kind::Int { .. }) | None, Value::Int(number)) => Some(number.to_string().into()),
+            (Some(Kind::Json), Value::Json(_)) => Some(value.to_text().into()),
+            (Some(kind), value) => match kind.take(value.clone()) {
+                Ok(Value::Null) => None,
+                Ok(taken) => Some(taken.to_text().into()),
+                // What does not fit its own kind was written by nobody who goes by it.
+                Err(_) => canonical(value),
+            },
+            (None, value) => canonical(value),
         }
     }
 
@@ -73,13 +77,16 @@ impl Kinds {
 
     /// Whether the target holds this record.
     pub(crate) fn holds(&self, found: Option<&Record>, wanted: &Record) -> bool {
-        found.is_some_and(|found| self.differing(wanted, found).is_empty())
+        let same = |(field, value): (&String, &Value)| {
+            found.and_then(|found| found.get(field)).is_some_and(|other| self.same(field, value, other))
+        };
+        found.is_some() && wanted.0.iter().all(same)
     }
 
     /// SHA-256 over the texts of all fields. Two records of the same fields have the same digest exactly if
     /// [`Self::differing`] finds nothing.
     pub(crate) fn digest(&self, record: &Record) -> Digest {
-        let mut text = String::new();
+        let mut text = String::with_capacity(512);
         for (field, value) in &record.0 {
             push_label(&mut text, field);
             self.push_value(&mut text, field, value);
@@ -88,14 +95,16 @@ impl Kinds {
     }
 
     fn push_value(&self, text: &mut String, field: &str, value: &Value) {
-        let value = self.canonical(field, value).map_or(serde_json::Value::Null, Into::into);
-        text.push_str(&value.to_string());
+        match self.canonical(field, value) {
+            Some(value) => quote(&value, text),
+            None => text.push_str("null"),
+        }
         text.push('\n');
     }
 }
 
 fn push_label(text: &mut String, field: &str) {
-    text.push_str(&serde_json::Value::from(field).to_string());
+    quote(field, text);
     text.push(':');
 }
 
@@ -141,15 +150,16 @@ pub(crate) fn shaped(found: &Record, shape: &Record) -> Record {
 /// SQLite keeps them), a whole number is the same with or without a decimal point, and a JSON document is the same as
 /// value and as text. Text is otherwise taken as it is: `007` is not 7.
 #[must_use]
-fn canonical(value: &Value) -> Option<String> {
+fn canonical(value: &Value) -> Option<Cow<'_, str>> {
     match value {
         Value::Null => None,
-        Value::Bool(b) => Some(u8::from(*b).to_string()),
+        Value::Bool(b) => Some(if *b { "1" } else { "0" }.into()),
         #[expect(clippy::cast_possible_truncation, reason = "whole and far inside 64 bits, by the guard")]
-        Value::Float(f) if f.fract() == 0.0 && f.abs() < 9.0e15 => Some((*f as i64).to_string()),
+        Value::Float(f) if f.fract() == 0.0 && f.abs() < 9.0e15 => Some((*f as i64).to_string().into()),
         Value::Text(text) if text.starts_with(['{', '[']) => {
-            Some(serde_json::from_str(text).map_or_else(|_| text.clone(), |json| Value::Json(json).to_text()))
+            Some(serde_json::from_str(text).map_or(text.into(), |json| Value::Json(json).to_text().into()))
         }
-        other => Some(other.to_text()),
+        Value::Text(text) => Some(text.into()),
+        other => Some(other.to_text().into()),
     }
 }

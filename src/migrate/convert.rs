@@ -6,7 +6,7 @@
 use super::{
     compare::Kinds,
     lane::{Lane, Side},
-    mapping::Found,
+    mapping::{Found, Ready},
 };
 use crate::{
     engine::StepContext,
@@ -131,7 +131,8 @@ impl Lane<'_> {
                 records.clone().into_iter().filter_map(|record| record.key(&lookup.by)).map(|key| key.0).collect();
             found.insert(lookup.field.clone(), self.look_up(lookup, &keys).await?);
         }
-        Ok(records.into_iter().map(|record| self.convert(record, kinds, &found)).collect())
+        let ready = self.mapping.ready()?;
+        Ok(records.into_iter().map(|record| self.convert(&ready, record, kinds, &found)).collect())
     }
 
     /// What one legacy record becomes.
@@ -143,12 +144,16 @@ impl Lane<'_> {
         mapped.ok_or_else(|| Fault::new(FaultKind::Internal, "map a record"))
     }
 
-    fn convert(&self, record: &Record, kinds: &Kinds, found: &Found) -> Mapped {
+    fn convert(&self, ready: &Ready<'_>, record: &Record, kinds: &Kinds, found: &Found) -> Mapped {
         let cleaned = |why: String| text::clean(&why, REASON);
-        let Some(mapped) = self.mapping.forward(record, found).map_err(|fault| cleaned(fault.detail))? else {
+        let Some(mapped) = ready.forward(record, found).map_err(|fault| cleaned(fault.detail))? else {
             return Ok(None);
         };
         let taken = kinds.take(mapped).map_err(cleaned)?;
+        let key = self.mapping.key_field();
+        if record.get(key) == taken.get(key) {
+            return Ok(Some(taken));
+        }
         let (here, there) = (self.mapping.key(record), self.mapping.key(&taken));
         if here != there {
             let shown = |key: Option<Key>| key.map_or_else(String::new, |key| text::clean(&key.0, 60));

@@ -2,9 +2,10 @@
 //! all, and the key of the bytes behind it.
 //!
 //! Pure: a mapping is built from the plan once and knows no store; what it looks up in another dataset it is given.
-//! `express` is the language of the expressions. Must never enter: ports, clocks, randomness.
+//! `express` is the language of the expressions, `ready` takes records forward. Must never enter: ports, clocks, randomness.
 
 mod express;
+mod ready;
 #[cfg(test)]
 mod tests;
 
@@ -13,9 +14,11 @@ use crate::{
     model::{Key, Record, Value},
     plan::{DatasetPlan, FieldsPlan},
 };
-use express::{absent, context, environment, explain};
+use express::{absent, environment, explain, whole};
 use minijinja::Environment;
 use std::collections::{BTreeMap, BTreeSet};
+
+pub use ready::Ready;
 
 /// The name of the key template within the environment.
 const BLOB_KEY: &str = "blob key";
@@ -88,38 +91,6 @@ impl Mapping {
         })
     }
 
-    /// The legacy record as the new side shall hold it; `None` if the filter leaves it out. `found` has what the other
-    /// datasets hold under the keys that this record names.
-    ///
-    /// # Errors
-    /// [`FaultKind::Refused`] naming the field that could not be computed or found, or the key if the record has none.
-    pub fn forward(&self, record: &Record, found: &Found) -> Result<Option<Record>> {
-        if record.key(&self.key).is_none() {
-            return Err(self.refused(&format!("the record has no `{}`", self.key)));
-        }
-        if !self.fits(record)? {
-            return Ok(None);
-        }
-        let carried = record.0.iter().filter(|(field, _)| !self.dropped.contains(*field));
-        let mut out: BTreeMap<String, Value> =
-            carried.map(|(field, value)| (self.name_there(field).to_owned(), value.clone())).collect();
-        out.extend(self.add(record, found)?);
-        Ok(Some(Record(out)))
-    }
-
-    /// The fields that the new side has beside those that are carried: constant, looked up, computed. `None` if the filter
-    /// leaves the record out. The record needs only the fields that
-    /// [`Self::expressions`] and look-ups speak of.
-    ///
-    /// # Errors
-    /// As [`Self::forward`].
-    pub fn made(&self, record: &Record, found: &Found) -> Result<Option<BTreeMap<String, Value>>> {
-        if !self.fits(record)? {
-            return Ok(None);
-        }
-        self.add(record, found).map(Some)
-    }
-
     /// Whether there is anything to be made or filtered.
     #[must_use]
     pub fn makes(&self) -> bool {
@@ -135,54 +106,6 @@ impl Mapping {
     #[must_use]
     pub const fn has_filter(&self) -> bool {
         self.fields.filter.is_some()
-    }
-
-    fn add(&self, record: &Record, found: &Found) -> Result<BTreeMap<String, Value>> {
-        let mut out: BTreeMap<String, Value> = self.constants.iter().map(clone_pair).collect();
-        for (field, lookup) in &self.fields.lookup {
-            let value = match record.key(&lookup.by) {
-                None if record.get(&lookup.by).is_none() => {
-                    return Err(self.refused(&format!("field `{field}`: `{}` is not there", lookup.by)));
-                }
-                None => Value::Null,
-                Some(key) => {
-                    found.get(field).and_then(|found| found.get(&key.0)).cloned().flatten().ok_or_else(|| {
-                        let (dataset, wanted) = (&lookup.dataset, &lookup.field);
-                        self.refused(&format!("field `{field}`: `{dataset}` has no {wanted} under the key {key}"))
-                    })?
-                }
-            };
-            out.insert(field.clone(), value);
-        }
-        if !self.computed.is_empty() {
-            let plain = context(record, false);
-            let mut joined = None;
-            for (field, expression) in &self.computed {
-                let fields = if expression.contains('~') {
-                    joined.get_or_insert_with(|| context(record, true)).clone()
-                } else {
-                    plain.clone()
-                };
-                out.insert(field.clone(), self.compute(field, expression, fields, record)?);
-            }
-        }
-        Ok(out)
-    }
-
-    /// Whether the filter lets this legacy record move.
-    ///
-    /// # Errors
-    /// [`FaultKind::Refused`] if the filter cannot be computed for it.
-    pub fn fits(&self, record: &Record) -> Result<bool> {
-        let Some(filter) = &self.fields.filter else { return Ok(true) };
-        let wrong = |why: &str| self.refused(&format!("the filter: {why}"));
-        let compiled = self.env.compile_expression(filter).map_err(|error| wrong(&error.to_string()))?;
-        let missing = || self.missing_in_expression(filter, record);
-        let value = compiled.eval(context(record, false)).map_err(|error| wrong(&explain(&error, &missing())))?;
-        if value.is_undefined() {
-            return Err(wrong(&format!("`{}` is not there", missing().join("`, `"))));
-        }
-        Ok(value.is_true())
     }
 
     /// The fields of a record of the new side that are carried back to the legacy side, under their names there, with its
@@ -240,7 +163,7 @@ impl Mapping {
         let template = self.blob_key.as_deref().ok_or_else(|| {
             Fault::new(FaultKind::Plan, format!("find the bytes of `{}`", self.name)).detail("the dataset has no blob")
         })?;
-        let render = |parsed: minijinja::Template<'_, '_>| parsed.render(context(record, true));
+        let render = |parsed: minijinja::Template<'_, '_>| parsed.render(whole(record));
         let key = self.env.get_template(BLOB_KEY).and_then(render).map_err(|error| {
             self.refused(&format!("blob key: {}", explain(&error, &self.missing_in_template(template, record))))
         })?;
@@ -299,23 +222,6 @@ impl Mapping {
         let keys =
             |by: &str| records.iter().filter_map(|record| Some((record.key(by)?.0, Some(Value::Null)))).collect();
         self.fields.lookup.iter().map(|(field, lookup)| (field.clone(), keys(&lookup.by))).collect()
-    }
-
-    fn compute(&self, field: &str, expression: &str, fields: minijinja::Value, record: &Record) -> Result<Value> {
-        let missing = || self.missing_in_expression(expression, record);
-        let wrong = |why: &str| self.refused(&format!("field `{field}`: {why}"));
-        let compiled = self.env.compile_expression(expression).map_err(|error| wrong(&error.to_string()))?;
-        let value = compiled.eval(fields).map_err(|error| wrong(&explain(&error, &missing())))?;
-        if value.is_undefined() {
-            return Err(wrong(&format!("`{}` is not there", missing().join("`, `"))));
-        }
-        let json = serde_json::to_value(&value).map_err(|error| wrong(&error.to_string()))?;
-        Ok(Value::from_json(json))
-    }
-
-    fn missing_in_expression(&self, expression: &str, record: &Record) -> Vec<String> {
-        let names = self.env.compile_expression(expression).map(|compiled| compiled.undeclared_variables(false));
-        absent(names.unwrap_or_default(), record)
     }
 
     fn missing_in_template(&self, template: &str, record: &Record) -> Vec<String> {

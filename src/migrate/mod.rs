@@ -17,6 +17,7 @@ pub mod marker;
 mod meter;
 pub(crate) mod pump;
 pub mod records;
+pub mod relations;
 mod retry;
 pub mod schema;
 mod survey;
@@ -27,6 +28,8 @@ pub(crate) mod world;
 
 pub use account::account;
 pub use mapping::Mapping;
-pub use survey::{DatasetSurvey, FileSetSurvey, Forecast, RowSurvey, SampleSurvey, SizeClass, Survey, survey};
+pub use survey::{
+    DatasetSurvey, FileSetSurvey, Fit, Forecast, RowSurvey, SampleSurvey, SizeClass, Survey, fits, survey,
+};
 pub use undo::{undo_files, undo_records, undo_set};
 pub use verified::{Difference, Verified};

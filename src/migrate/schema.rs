@@ -11,6 +11,7 @@ use crate::{
     model::{Field, Kind, text::clean},
     plan::DatasetPlan,
 };
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What both sides say of a dataset's fields; empty where one says nothing.
@@ -25,7 +26,7 @@ pub struct Schemas<'s> {
 }
 
 /// What was found.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Findings {
     /// No record, or not every one, could be moved.
     pub blockers: Vec<String>,
@@ -68,6 +69,13 @@ pub fn check(dataset: &DatasetPlan, mapping: &Mapping, schemas: Schemas<'_>) -> 
 }
 
 impl Findings {
+    /// These as well.
+    pub(crate) fn add(&mut self, others: Self) {
+        self.blockers.extend(others.blockers);
+        self.warnings.extend(others.warnings);
+        self.recommendations.extend(others.recommendations);
+    }
+
     /// Something is not there: certain only from a side that says what its fields hold.
     fn lacks(&mut self, side: &[Field], what: String) {
         let certain = side.iter().any(|field| field.kind != Kind::Any);

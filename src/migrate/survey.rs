@@ -1,8 +1,11 @@
 //! What a plan would move, before anything moves. How long that takes is measured on a sample (`sample`): nothing is
-//! written, so what the writes cost is only bounded.
+//! written, so what the writes cost is only bounded. `fit` holds both schemas against the mapping and nothing more.
 
+mod fit;
 mod rows;
 mod sample;
+
+pub use fit::{Fit, fits};
 
 pub use rows::RowSurvey;
 
@@ -10,13 +13,13 @@ use super::{
     Mapping,
     compare::Kinds,
     records::fingerprint,
-    schema::{self, Schemas},
+    schema::{self, Findings, Schemas},
 };
 use crate::{
-    error::{Fault, Result},
+    error::Result,
     model::{Field, Record},
     plan::{DatasetPlan, FileSetPlan, Plan, SetPlan},
-    ports::{Cursor, Found, Ports, SetRef},
+    ports::{Found, Ports, RecordStore, SetInfo, SetRef},
 };
 use futures::StreamExt as _;
 use serde::{Deserialize, Serialize};
@@ -50,6 +53,8 @@ pub struct DatasetSurvey {
     pub name: String,
     /// Records on the legacy side; `None` if it cannot say.
     pub records: Option<u64>,
+    /// That number is the store's own guess: to count them would take too long.
+    pub estimated: bool,
     /// Records that stand on the new side already.
     pub standing: Option<u64>,
     /// Bytes of its records, from a sample.
@@ -68,6 +73,9 @@ pub struct DatasetSurvey {
     pub sample: SampleSurvey,
     /// How long it is likely to take; `None` if that could not be measured.
     pub seconds: Option<Forecast>,
+    /// What was found about it.
+    #[serde(flatten)]
+    pub findings: Findings,
 }
 
 /// A range of time.
@@ -129,12 +137,16 @@ pub struct FileSetSurvey {
     pub sample: SampleSurvey,
     /// How long it is likely to take; `None` if that could not be measured, or there are more.
     pub seconds: Option<Forecast>,
+    /// What was found about it.
+    #[serde(flatten)]
+    pub findings: Findings,
 }
 
 /// How long a bucket is listed, at least if it holds that much.
 const LISTED: Duration = Duration::from_secs(15);
-/// Records looked at in the sample.
+/// Records looked at in the sample, and from so many places of the set.
 const SAMPLE: u32 = 200;
+const PLACES: u32 = 4;
 /// Writing is reckoned to take at most so many times as long as reading; it cannot be measured without writing.
 const WRITES: f64 = 4.0;
 
@@ -145,20 +157,32 @@ const WRITES: f64 = 4.0;
 pub async fn survey(plan: &Plan, ports: &Ports) -> Result<Survey> {
     let mut survey = Survey { seconds: Some(Forecast::default()), ..Survey::default() };
     for dataset in &plan.datasets {
-        let found = look(plan, dataset, ports, &mut survey).await?;
+        let found = look(plan, dataset, ports).await?;
         survey.seconds = survey.seconds.zip(found.seconds).map(|(sum, more)| sum.and(more));
+        survey.tell(&found.name, &found.findings);
         survey.datasets.push(found);
     }
     for set in &plan.file_sets {
-        let found = look_at_files(plan, set, ports, &mut survey).await?;
+        let found = look_at_files(plan, set, ports).await?;
         survey.seconds = survey.seconds.zip(found.seconds).map(|(sum, more)| sum.and(more));
+        survey.tell(&found.name, &found.findings);
         survey.file_sets.push(found);
     }
     Ok(survey)
 }
 
+impl Survey {
+    /// What was found about a part of the plan.
+    fn tell(&mut self, name: &str, findings: &Findings) {
+        let named = |all: &[String]| all.iter().map(|one| format!("{name}: {one}")).collect::<Vec<_>>();
+        self.blockers.extend(named(&findings.blockers));
+        self.warnings.extend(named(&findings.warnings));
+        self.recommendations.extend(named(&findings.recommendations));
+    }
+}
+
 /// Lists what a bucket holds, for so long that a preview ends soon, and measures a sample spread over that.
-async fn look_at_files(plan: &Plan, set: &FileSetPlan, ports: &Ports, survey: &mut Survey) -> Result<FileSetSurvey> {
+async fn look_at_files(plan: &Plan, set: &FileSetPlan, ports: &Ports) -> Result<FileSetSurvey> {
     let sizes = sample::empty_classes();
     let mut seen = FileSetSurvey { name: set.name.clone(), sizes, ..FileSetSurvey::default() };
     let (began, mut spread) = (Instant::now(), BTreeMap::new());
@@ -167,7 +191,7 @@ async fn look_at_files(plan: &Plan, set: &FileSetPlan, ports: &Ports, survey: &m
     while let Some(page) = scan.next().await {
         if began.elapsed() >= LISTED {
             seen.more = true;
-            survey.warnings.push(format!("{}: only the first {} files were looked at", set.name, seen.files));
+            seen.findings.warnings.push(format!("only the first {} files were looked at", seen.files));
             break;
         }
         match page {
@@ -188,24 +212,23 @@ async fn look_at_files(plan: &Plan, set: &FileSetPlan, ports: &Ports, survey: &m
                 }
             }
             Err(fault) => {
-                survey.blockers.push(format!("{}: {}", set.name, fault.advice()));
+                seen.findings.blockers.push(fault.advice());
                 break;
             }
         }
     }
-    survey.warnings.extend(odd.map(|odd| format!("{}: there is what cannot be moved, first {odd}", set.name)));
+    seen.findings.warnings.extend(odd.map(|odd| format!("there is what cannot be moved, first {odd}")));
     let trouble = sample::of_set(plan, set, ports, spread.into_values().collect(), &mut seen).await?;
-    survey.warnings.extend(trouble.map(|why| format!("{}: a sample of its files met: {why}", set.name)));
+    seen.findings.warnings.extend(trouble.map(|why| format!("a sample of its files met: {why}")));
     Ok(seen)
 }
 
-async fn look(plan: &Plan, dataset: &DatasetPlan, ports: &Ports, survey: &mut Survey) -> Result<DatasetSurvey> {
+async fn look(plan: &Plan, dataset: &DatasetPlan, ports: &Ports) -> Result<DatasetSurvey> {
     let mut found = DatasetSurvey { name: dataset.name.clone(), ..DatasetSurvey::default() };
-    let blocked = |fault: &Fault| format!("{}: {}", dataset.name, fault.advice());
     let mapping = match Mapping::new(dataset) {
         Ok(mapping) => mapping,
         Err(fault) => {
-            survey.blockers.push(blocked(&fault));
+            found.findings.blockers.push(fault.advice());
             return Ok(found);
         }
     };
@@ -213,45 +236,51 @@ async fn look(plan: &Plan, dataset: &DatasetPlan, ports: &Ports, survey: &mut Su
     let new = ports.store(&dataset.to.store)?;
     let from = set_of(&dataset.from, dataset, dataset.updated.clone());
     let to = set_of(&dataset.to, dataset, mapping.updated_there().map(ToOwned::to_owned));
-    let (mut source, mut target) = (Vec::new(), Vec::new());
-    match old.describe(&from).await {
-        Ok(info) => (found.records, source) = (info.count, info.fields),
-        Err(fault) => survey.blockers.push(blocked(&fault)),
-    }
-    match new.describe(&to).await {
-        Ok(info) => (found.standing, target) = (info.count, info.fields),
-        Err(fault) => survey.blockers.push(blocked(&fault)),
-    }
+    let (source, target) = futures::join!(old.sketch(&from), new.sketch(&to));
+    let mut known =
+        |said: Result<SetInfo>| said.map_err(|fault| found.findings.blockers.push(fault.advice())).unwrap_or_default();
+    let (source, target) = (known(source), known(target));
+    (found.records, found.estimated, found.standing) = (source.count, source.estimated, target.count);
     let others = looked_into(plan, dataset, ports).await?;
-    tell_schemas(dataset, &mapping, Schemas { source: &source, target: &target, others: &others }, survey);
+    let schemas = Schemas { source: &source.fields, target: &target.fields, others: &others };
+    found.findings.add(schema::check(dataset, &mapping, schemas));
     if let Some(standing) = found.standing.filter(|standing| *standing > 0) {
-        survey.warnings.push(format!("{}: {standing} records stand on the new side already", dataset.name));
+        found.findings.warnings.push(format!("{standing} records stand on the new side already"));
     }
     let asked = Instant::now();
-    match old.read(&from, &Cursor::START, SAMPLE).await {
-        Ok(page) => {
+    match sampled(old.as_ref(), &from).await {
+        Ok(records) => {
             let took = asked.elapsed().as_secs_f64();
-            let kinds = Kinds::new(&target, &dataset.fields.kinds);
-            let (rows, wrong) = rows::look(dataset, &mapping, &kinds, &page.records);
+            let kinds = Kinds::new(&target.fields, &dataset.fields.kinds);
+            let (rows, wrong) = rows::look(dataset, &mapping, &kinds, &records);
             found.rows = rows;
             if let Some(wrong) = wrong {
                 // So many may fail in a run.
                 let bearable = wrong.failed <= plan.migration.max_failures;
-                let list = if bearable { &mut survey.warnings } else { &mut survey.blockers };
-                list.push(format!("{}: {}", dataset.name, wrong.why));
+                let list = if bearable { &mut found.findings.warnings } else { &mut found.findings.blockers };
+                list.push(wrong.why);
             }
-            scale(dataset, &page.records, &mut found);
-            found.seconds = records_take(took, page.records.len(), found.records);
+            scale(dataset, &records, &mut found);
+            found.seconds = records_take(took, records.len(), found.records);
             if dataset.blob.is_some() {
-                let trouble = sample::files(plan, dataset, ports, &page.records, &mut found).await?;
-                survey
-                    .warnings
-                    .extend(trouble.map(|why| format!("{}: a sample of its files met: {why}", dataset.name)));
+                let trouble = sample::files(plan, dataset, ports, &records, &mut found).await?;
+                found.findings.warnings.extend(trouble.map(|why| format!("a sample of its files met: {why}")));
             }
         }
-        Err(fault) => survey.blockers.push(blocked(&fault)),
+        Err(fault) => found.findings.blockers.push(fault.advice()),
     }
     Ok(found)
+}
+
+/// Records from several places of a set, where it can be parted.
+async fn sampled(store: &dyn RecordStore, set: &SetRef) -> Result<Vec<Record>> {
+    let places = store.split(set, PLACES).await?;
+    let each = SAMPLE.div_ceil(u32::try_from(places.len()).unwrap_or(1).max(1));
+    let mut records = Vec::new();
+    for place in &places {
+        records.extend(store.read(set, place, each).await?.records);
+    }
+    Ok(records)
 }
 
 fn set_of(plan: &SetPlan, dataset: &DatasetPlan, updated: Option<String>) -> SetRef {
@@ -264,19 +293,11 @@ async fn looked_into(plan: &Plan, dataset: &DatasetPlan, ports: &Ports) -> Resul
     let mut others = BTreeMap::new();
     for lookup in dataset.fields.lookup.values() {
         if let Some(other) = plan.datasets.iter().find(|other| other.name == lookup.dataset) {
-            let said = ports.store(&other.to.store)?.describe(&set_of(&other.to, other, None)).await;
+            let said = ports.store(&other.to.store)?.sketch(&set_of(&other.to, other, None)).await;
             others.insert(other.name.clone(), said.map(|info| info.fields).unwrap_or_default());
         }
     }
     Ok(others)
-}
-
-fn tell_schemas(dataset: &DatasetPlan, mapping: &Mapping, schemas: Schemas<'_>, survey: &mut Survey) {
-    let findings = schema::check(dataset, mapping, schemas);
-    let named = |all: Vec<String>| all.into_iter().map(|one| format!("{}: {one}", dataset.name));
-    survey.blockers.extend(named(findings.blockers));
-    survey.warnings.extend(named(findings.warnings));
-    survey.recommendations.extend(named(findings.recommendations));
 }
 
 /// Reading them all, and writing them.
@@ -292,7 +313,7 @@ fn scale(dataset: &DatasetPlan, records: &[Record], found: &mut DatasetSurvey) {
     found.records = found.records.map(|count| count.max(records.len() as u64));
     let total = found.records.unwrap_or(records.len() as u64);
     let scaled = |sum: u64| if records.is_empty() { 0 } else { sum.saturating_mul(total) / records.len() as u64 };
-    let bytes: u64 = records.iter().map(|record| record.to_json().to_string().len() as u64).sum();
+    let bytes: u64 = records.iter().map(Record::weight).sum();
     found.record_bytes = Some(scaled(bytes));
     if let Some(blob) = &dataset.blob {
         let has_path = |record: &&Record| record.text(&blob.path).is_some_and(|path| !path.is_empty());

@@ -5,7 +5,7 @@
 use super::Decimal;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, io};
 
 /// One value of a record. Which form a value of which kind of field takes says [`Kind`](super::Kind)'s room.
 #[derive(Debug, Clone, PartialEq)]
@@ -65,17 +65,28 @@ impl Value {
     #[must_use]
     pub fn to_text(&self) -> String {
         match self {
+            Self::Null => "null".to_owned(),
+            Self::Bool(b) => b.to_string(),
+            Self::Int(i) => i.to_string(),
+            Self::Float(_) => self.to_json().to_string(),
             Self::Text(s) => s.clone(),
             Self::Decimal(d) => d.to_string(),
             Self::Bytes(b) => format!("\\x{}", hex::encode(b)),
-            other => canonical(&other.to_json()),
+            Self::Json(json) => canonical(json),
         }
     }
 }
 
 impl Serialize for Value {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.to_json().serialize(serializer)
+        match self {
+            Self::Bool(b) => serializer.serialize_bool(*b),
+            Self::Int(i) => serializer.serialize_i64(*i),
+            Self::Text(s) => serializer.serialize_str(s),
+            Self::Decimal(d) => serializer.serialize_str(d.as_str()),
+            Self::Json(json) => json.serialize(serializer),
+            Self::Null | Self::Float(_) | Self::Bytes(_) => self.to_json().serialize(serializer),
+        }
     }
 }
 
@@ -87,19 +98,46 @@ impl<'de> Deserialize<'de> for Value {
 
 /// JSON text with object keys sorted, so that equal documents have equal text.
 fn canonical(json: &serde_json::Value) -> String {
+    let mut text = String::new();
+    write_canonical(json, &mut text);
+    text
+}
+
+fn write_canonical(json: &serde_json::Value, text: &mut String) {
     match json {
         serde_json::Value::Object(map) => {
-            let sorted: BTreeMap<_, _> = map.iter().collect();
-            let fields: Vec<String> = sorted
-                .iter()
-                .map(|(k, v)| format!("{}:{}", serde_json::Value::from(k.as_str()), canonical(v)))
-                .collect();
-            format!("{{{}}}", fields.join(","))
+            let mut fields: Vec<_> = map.iter().collect();
+            fields.sort_unstable_by_key(|(name, _)| *name);
+            text.push('{');
+            for (place, (name, value)) in fields.into_iter().enumerate() {
+                text.push_str(if place > 0 { "," } else { "" });
+                quote(name, text);
+                text.push(':');
+                write_canonical(value, text);
+            }
+            text.push('}');
         }
         serde_json::Value::Array(items) => {
-            format!("[{}]", items.iter().map(canonical).collect::<Vec<_>>().join(","))
+            text.push('[');
+            for (place, item) in items.iter().enumerate() {
+                text.push_str(if place > 0 { "," } else { "" });
+                write_canonical(item, text);
+            }
+            text.push(']');
         }
-        other => other.to_string(),
+        serde_json::Value::String(said) => quote(said, text),
+        other => text.push_str(&other.to_string()),
+    }
+}
+
+/// Goes on with this as a JSON text.
+pub(crate) fn quote(said: &str, text: &mut String) {
+    if said.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\') {
+        text.push('"');
+        text.push_str(said);
+        text.push('"');
+    } else {
+        text.push_str(&serde_json::Value::from(said).to_string());
     }
 }
 
@@ -158,10 +196,33 @@ impl Record {
         }
     }
 
+    /// Bytes of the record as a JSON text.
+    #[must_use]
+    pub fn weight(&self) -> u64 {
+        let mut count = Count(0);
+        // Counting does not fail, and neither does a value of ours.
+        let _counted = serde_json::to_writer(&mut count, self);
+        count.0
+    }
+
     /// SHA-256 over the canonical text of all fields, in field order.
     #[must_use]
     pub fn digest(&self) -> Digest {
         Digest(Sha256::digest(canonical(&self.to_json()).as_bytes()).into())
+    }
+}
+
+/// Counts what is written.
+struct Count(u64);
+
+impl io::Write for Count {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -10,8 +10,8 @@ use crate::{
     engine::{Checked, Step, StepContext, StepDone, Unmet},
     error::Result,
     event::UndoNote,
-    migrate::{Verified, backup, files, files::FilesOf, records, undo_files, undo_records, undo_set},
-    model::{Phase, StepId},
+    migrate::{Verified, backup, files, files::FilesOf, records, relations, undo_files, undo_records, undo_set},
+    model::{Phase, StepId, Verdict},
     phases::{
         Entry,
         examine::{Examine, count},
@@ -173,7 +173,19 @@ async fn verify(cx: &StepContext, dataset: &DatasetPlan) -> Result<StepDone> {
         }
         seen.push(files::verify(cx, dataset, files::VerifyLevel::Checksum).await?);
     }
-    compared(&format!("find {} the same on both sides", dataset.name), &seen)
+    let done = compared(&format!("find {} the same on both sides", dataset.name), &seen)?;
+    related(cx, dataset, done).await
+}
+
+/// What the records have to do with each other and with their files, on the new side.
+async fn related(cx: &StepContext, dataset: &DatasetPlan, done: StepDone) -> Result<StepDone> {
+    let Some(found) = relations::relations(cx, dataset).await? else { return Ok(done) };
+    let mut checks = done.checks;
+    checks.extend(relations::evidence(dataset, &found, cx.plan.migration.max_failures));
+    if checks.iter().any(|check| check.verdict != Verdict::Pass) {
+        return Err(Unmet::fault(format!("find {} whole on the new side", dataset.name), checks));
+    }
+    Ok(StepDone::new(format!("{} · {}", done.summary, found.summary())).checks(checks))
 }
 
 /// Compares the files of a set. Somebody may write into the legacy bucket after its lane has copied: carried over and

@@ -1,9 +1,7 @@
 //! Is the source whole: records without a key, two records under one key, references that lead nowhere, and files that
 //! are missing or not what their record says.
 //!
-//! The source is alive while it is read: a record may come twice because another one was deleted, and a reference may
-//! point to a record that was made after its set was read. Whatever looks wrong is therefore asked for once more by key
-//! before it counts.
+//! Keys and references are looked at as on the new side after the copy (`migrate::relations`).
 
 mod loose;
 
@@ -12,191 +10,64 @@ pub(super) use loose::file_sets;
 use crate::{
     engine::StepContext,
     error::{FaultKind, Result},
-    migrate::Mapping,
+    migrate::{
+        Mapping,
+        relations::{Relations, Subject, Wrong},
+    },
     model::{Check, Digest, Key, Record},
     phases::{
         examine::{bytes, count, verdict},
-        gather::{self, Pages, Side, patiently},
+        gather::{self, Pages, patiently},
     },
     plan::{BlobPlan, BucketPlan, DatasetPlan, Plan},
     ports::BlobStore,
 };
 use futures::{StreamExt, stream};
 use sha2::{Digest as _, Sha256};
-use std::{
-    collections::{BTreeMap, HashMap, HashSet},
-    sync::Arc,
-};
+use std::sync::Arc;
 
-/// Suspects asked for at once.
-const ASKED: usize = 100;
 /// Files whose bytes are read and hashed; of all others only the length is asked.
 const HASHED: usize = 25;
 /// Files longer than this are not hashed here: the copy does that anyway.
 const LONG: u64 = 16 * 1024 * 1024;
 
-/// What was found wrong, with the first example.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Wrong {
-    /// How many.
-    pub(super) count: u64,
-    /// The first.
-    pub(super) first: String,
-}
-
-impl Wrong {
-    fn add(&mut self, example: impl FnOnce() -> String) {
-        if self.count == 0 {
-            self.first = example();
-        }
-        self.count += 1;
-    }
-}
-
 /// One check per dataset on its records.
 pub(super) async fn records(cx: &StepContext) -> Result<Vec<Check>> {
-    let mut known: HashMap<&str, HashSet<Key>> = HashMap::new();
     let mut checks = Vec::new();
     for dataset in &cx.plan.datasets {
-        let side = gather::legacy(cx, dataset)?;
-        cx.report.note(None, format!("reads {} of {}", dataset.name, side.name));
-        let mut scan = Scan::new(dataset);
-        let mut pages = Pages::new(cx, &side);
-        while let Some(page) = pages.next().await? {
-            scan.take(&page, &known);
-        }
-        scan.confirm(cx, &side).await?;
-        checks.extend(scan.checks(cx.plan.migration.max_failures));
-        if cx.plan.datasets.iter().any(|other| other.needs.contains(&dataset.name)) {
-            known.insert(&dataset.name, scan.digests.into_keys().collect());
+        let subject = Subject::legacy(cx, dataset)?;
+        cx.report.note(None, format!("reads {} of {}", dataset.name, dataset.from.store));
+        let found = subject.look(None).await?;
+        checks.push(keys(dataset, &found));
+        if subject.refers() {
+            checks.push(references(dataset, &found, cx.plan.migration.max_failures));
         }
     }
     Ok(checks)
 }
 
-/// The field by which a record refers to a dataset: `users` → `user_id`.
-pub(super) fn reference(dataset: &str) -> String {
-    let singular = match (dataset.strip_suffix("ies"), dataset.strip_suffix('s')) {
-        (Some(stem), _) => format!("{stem}y"),
-        (None, Some(stem)) => stem.to_owned(),
-        (None, None) => dataset.to_owned(),
+fn keys(dataset: &DatasetPlan, found: &Relations) -> Check {
+    let sound = found.keyless == 0 && found.doubled.count == 0;
+    let value = if sound {
+        format!("{}, each with its own key", count(found.records, "record"))
+    } else {
+        let Wrong { count, first } = &found.doubled;
+        format!("{} without a key, {count} under a key of another one ({first})", found.keyless)
     };
-    format!("{singular}_id")
+    verdict(format!("{} keys", dataset.name), sound, value, "mend these records on the legacy side, then retry")
 }
 
-/// What is known of a dataset while it is read.
-struct Scan<'a> {
-    dataset: &'a DatasetPlan,
-    references: Vec<(&'a str, String)>,
-    rows: u64,
-    digests: HashMap<Key, Digest>,
-    keyless: u64,
-    twice: HashSet<Key>,
-    /// Target dataset and key → the record that refers to it.
-    nowhere: BTreeMap<(&'a str, Key), Key>,
-    doubled: Wrong,
-    dangling: Wrong,
-}
-
-impl<'a> Scan<'a> {
-    fn new(dataset: &'a DatasetPlan) -> Self {
-        Self {
-            dataset,
-            references: dataset.needs.iter().map(|needed| (needed.as_str(), reference(needed))).collect(),
-            rows: 0,
-            digests: HashMap::new(),
-            keyless: 0,
-            twice: HashSet::new(),
-            nowhere: BTreeMap::new(),
-            doubled: Wrong::default(),
-            dangling: Wrong::default(),
-        }
+fn references(dataset: &DatasetPlan, found: &Relations, allowed: u64) -> Check {
+    let Wrong { count, first } = &found.dangling;
+    let mut value = match count {
+        0 => "all lead somewhere".to_owned(),
+        lost => format!("{lost} lead nowhere: {first}"),
+    };
+    if !found.unchecked.is_empty() {
+        value = format!("{value}; not looked at: {}", found.unchecked.join(", "));
     }
-
-    fn take(&mut self, page: &[Record], known: &HashMap<&str, HashSet<Key>>) {
-        for record in page {
-            self.rows += 1;
-            let Some(key) = record.key(&self.dataset.key) else {
-                self.keyless += 1;
-                continue;
-            };
-            for (needed, field) in &self.references {
-                let Some(to) = record.key(field) else { continue };
-                if known.get(needed).is_some_and(|keys| !keys.contains(&to)) {
-                    self.nowhere.insert((needed, to), key.clone());
-                }
-            }
-            let digest = record.digest();
-            if self.digests.insert(key.clone(), digest).is_some_and(|before| before != digest) {
-                self.twice.insert(key);
-            }
-        }
-    }
-
-    /// Asks once more for everything that looked wrong.
-    async fn confirm(&mut self, cx: &StepContext, side: &Side) -> Result<()> {
-        let suspects: Vec<Key> = self.twice.drain().collect();
-        for keys in suspects.chunks(ASKED) {
-            let mut found: HashMap<Key, u64> = HashMap::new();
-            for record in fetch(cx, side, keys).await? {
-                *found.entry(record.key(&self.dataset.key).unwrap_or(Key(String::new()))).or_default() += 1;
-            }
-            for (key, _) in found.into_iter().filter(|(_, times)| *times > 1) {
-                self.doubled.add(|| key.0);
-            }
-        }
-        for (needed, field) in &self.references {
-            let Some(parent) = cx.plan.datasets.iter().find(|dataset| dataset.name == *needed) else { continue };
-            let parents = gather::legacy(cx, parent)?;
-            let lost: Vec<(Key, Key)> = self
-                .nowhere
-                .iter()
-                .filter(|((of, _), _)| of == needed)
-                .map(|((_, to), from)| (to.clone(), from.clone()))
-                .collect();
-            for pairs in lost.chunks(ASKED) {
-                let keys: Vec<Key> = pairs.iter().map(|(to, _)| to.clone()).collect();
-                let there: HashSet<Key> =
-                    fetch(cx, &parents, &keys).await?.iter().filter_map(|record| record.key(&parent.key)).collect();
-                for (to, from) in pairs.iter().filter(|(to, _)| !there.contains(to)) {
-                    self.dangling.add(|| format!("{from} has {field} {to}"));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn checks(&self, allowed: u64) -> Vec<Check> {
-        let name = &self.dataset.name;
-        let sound = self.keyless == 0 && self.doubled.count == 0;
-        let value = if sound {
-            format!("{}, each with its own key", count(self.rows, "record"))
-        } else {
-            format!(
-                "{} without a key, {} under a key of another one ({})",
-                self.keyless, self.doubled.count, self.doubled.first
-            )
-        };
-        let mut checks =
-            vec![verdict(format!("{name} keys"), sound, value, "mend these records on the legacy side, then retry")];
-        if !self.references.is_empty() {
-            let value = match self.dangling.count {
-                0 => "all lead somewhere".into(),
-                lost => format!("{lost} lead nowhere: {}", self.dangling.first),
-            };
-            let remedy = "mend these references on the legacy side, or raise migration.max_failures";
-            checks.push(
-                verdict(format!("{name} references"), self.dangling.count <= allowed, value, remedy)
-                    .limit(allowed.to_string()),
-            );
-        }
-        checks
-    }
-}
-
-async fn fetch(cx: &StepContext, side: &Side, keys: &[Key]) -> Result<Vec<Record>> {
-    let doing = format!("read {} of {} from {}", count(keys.len() as u64, "record"), side.set.name, side.name);
-    patiently(cx, &doing, || side.store.fetch(&side.set, keys)).await
+    let remedy = "mend these references on the legacy side, or raise migration.max_failures";
+    verdict(format!("{} references", dataset.name), *count <= allowed, value, remedy).limit(allowed.to_string())
 }
 
 /// One check per dataset on the bytes behind its records: each file is there and as long as its record says; of the
@@ -330,16 +201,4 @@ async fn sha256(bucket: &Arc<dyn BlobStore>, path: &str) -> Result<Digest> {
         hash.update(&piece?);
     }
     Ok(Digest(hash.finalize().into()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::reference;
-
-    #[test]
-    fn a_reference_is_the_singular() {
-        for (dataset, field) in [("users", "user_id"), ("companies", "company_id"), ("staff", "staff_id")] {
-            assert_eq!(reference(dataset), field);
-        }
-    }
 }

@@ -1,5 +1,5 @@
 //! What becomes of a dataset's fields besides `map` and `drop`, and which of its records move: `rename`, `constant`,
-//! `lookup`, `type`, `filter`. Every field of the new side is made once.
+//! `lookup`, `type`, `filter`; and what its fields have to do with other records: `references`, `unique`. Every field of the new side is made once.
 
 use super::{FieldsPlan, LookupPlan, reader::Node, table::Table, template};
 use crate::model::{Kind, text::clean};
@@ -38,7 +38,9 @@ pub(super) fn read(table: &Table<'_>, place: &Place<'_>) -> FieldsPlan {
     let rename = renames(table, place, &mut made);
     let kinds = kinds(table, place, &made);
     let filter = table.get("filter").and_then(|node| expression(&node, "is_active and email"));
-    FieldsPlan { rename, constant, lookup, kinds, filter }
+    let references = references(table, place, &lookup);
+    let unique = unique(table, place);
+    FieldsPlan { rename, constant, lookup, kinds, filter, references, unique }
 }
 
 /// Why this field of `back` cannot be carried back, if it cannot.
@@ -110,6 +112,33 @@ fn lookups(table: &Table<'_>, place: &Place<'_>, made: &mut Made<'_>) -> BTreeMa
         Some((field, LookupPlan { dataset: dataset?, field: wanted?, by: by? }))
     };
     entries.into_iter().filter_map(read).collect()
+}
+
+fn references(table: &Table<'_>, place: &Place<'_>, lookup: &BTreeMap<String, LookupPlan>) -> BTreeMap<String, String> {
+    let entries = table.table("references").map(|map| map.entries()).unwrap_or_default();
+    let read = |(field, _, node): (String, _, Node<'_>)| {
+        let dataset = node.reference("dataset", place.names)?;
+        if lookup.contains_key(&field) {
+            let what = format!("`{}`, which is looked up, and refers to what it was found in", clean(&field, 60));
+            node.fault(what, "one of the two");
+        } else if Some(dataset.as_str()) != place.name && !place.needs.contains(&dataset) {
+            node.fault(
+                format!("`{dataset}`, which need not have moved by then"),
+                format!("`needs = [\"{dataset}\"]` in the dataset as well"),
+            );
+        }
+        Some((field, dataset))
+    };
+    entries.into_iter().filter_map(read).collect()
+}
+
+fn unique(table: &Table<'_>, place: &Place<'_>) -> Vec<String> {
+    let Some(node) = table.get("unique") else { return Vec::new() };
+    let fields = node.list(|item| item.filled()).unwrap_or_default();
+    if fields.iter().any(|field| Some(field.as_str()) == place.key) {
+        node.fault("the key, which comes once anyway".to_owned(), "the list without it");
+    }
+    fields
 }
 
 fn renames(table: &Table<'_>, place: &Place<'_>, made: &mut Made<'_>) -> BTreeMap<String, String> {

@@ -27,6 +27,21 @@ pub struct SetInfo {
     pub fields: Vec<Field>,
     /// The store takes writes with this credential, as far as can be told without writing.
     pub writable: bool,
+    /// The number is what the store's own statistics say, and was not counted.
+    pub estimated: bool,
+    /// Fields that refer to other sets of the store, if it keeps such things.
+    pub links: Vec<Link>,
+}
+
+/// A field that refers to another set of the same store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// The field.
+    pub field: String,
+    /// The set it refers to.
+    pub set: String,
+    /// The field there.
+    pub key: String,
 }
 
 impl SetInfo {
@@ -80,6 +95,12 @@ pub trait RecordStore: Send + Sync {
     /// What the store knows of the set. Also the reachability and credential check: a wrong credential is
     /// `Unauthorized`, a missing set `NotFound`.
     async fn describe(&self, set: &SetRef) -> Result<SetInfo>;
+
+    /// The same for somebody in a hurry: of a set whose records take long to be counted the number is an estimate, if the
+    /// store has one.
+    async fn sketch(&self, set: &SetRef) -> Result<SetInfo> {
+        self.describe(set).await
+    }
 
     /// One page of at most `limit` records from `from`. Reading from [`Cursor::START`] and following `next` to its end
     /// gives every record that existed throughout; a record inserted or deleted meanwhile may or may not be seen, and a

@@ -231,6 +231,12 @@ pub enum ItemVerdict {
     Moving,
     /// It could not be compared.
     Error,
+    /// A field of it refers to a record that is not there.
+    Dangling,
+    /// Another record has the same key, or the same value where each may come once.
+    Doubled,
+    /// The file that it speaks of is not there.
+    WithoutFile,
 }
 
 /// What a comparison found of a record or a file, as the ledger keeps it.

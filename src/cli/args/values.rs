@@ -32,13 +32,22 @@ pub(super) fn kind(text: &str) -> Result<FaultKind, String> {
 }
 
 pub(super) fn verdict(text: &str) -> Result<ItemVerdict, String> {
-    word(text, "verdict: same, differs, moving, only_in_source, only_in_target or error")
+    word(
+        text,
+        "verdict: same, differs, moving, only_in_source, only_in_target, error, dangling, doubled or without_file",
+    )
 }
 
 pub(super) fn wrong(text: &str) -> Result<ItemVerdict, String> {
     match verdict(text)? {
+        mendable @ (ItemVerdict::Differs
+        | ItemVerdict::Moving
+        | ItemVerdict::OnlyInSource
+        | ItemVerdict::OnlyInTarget) => Ok(mendable),
         ItemVerdict::Same | ItemVerdict::Error => Err("nothing to mend: those are the same, or not comparable".into()),
-        wrong => Ok(wrong),
+        ItemVerdict::Dangling | ItemVerdict::Doubled | ItemVerdict::WithoutFile => {
+            Err("nobody but a person knows how to mend those".into())
+        }
     }
 }
 

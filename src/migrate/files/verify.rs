@@ -123,9 +123,7 @@ impl Verifier<'_> {
                 return;
             }
             ItemVerdict::OnlyInSource => found.missing += 1,
-            ItemVerdict::Differs | ItemVerdict::Moving | ItemVerdict::OnlyInTarget | ItemVerdict::Error => {
-                found.different += 1;
-            }
+            _ => found.different += 1,
         }
         if self.files.is_listing() && came_late(entry, item) {
             found.late += 1;

@@ -2,7 +2,10 @@
 
 use crate::model::{Record, Value};
 use minijinja::{Environment, UndefinedBehavior};
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// Why an expression failed: most likely a field that is not there.
 pub(super) fn explain(error: &minijinja::Error, missing: &[String]) -> String {
@@ -15,16 +18,27 @@ pub(super) fn absent(names: impl IntoIterator<Item = String>, record: &Record) -
     sorted.into_iter().collect()
 }
 
-/// The record's fields as an expression sees them.
-pub(super) fn context(record: &Record, null_is_empty: bool) -> minijinja::Value {
-    let fields = record.0.iter().map(|(field, value)| {
-        let value = match value {
-            Value::Null if null_is_empty => minijinja::Value::from(""),
-            other => minijinja::Value::from_serialize(other.to_json()),
-        };
-        (field.clone(), value)
-    });
-    fields.collect::<BTreeMap<_, _>>().into()
+/// Those of the record's fields that an expression names.
+pub(super) fn context(names: &[Arc<str>], record: &Record, null_is_empty: bool) -> minijinja::Value {
+    let named = names.iter().filter_map(|name| Some((Arc::clone(name), seen(record.get(name)?, null_is_empty))));
+    named.collect::<BTreeMap<_, _>>().into()
+}
+
+/// All of the record's fields, a null as an empty text.
+pub(super) fn whole(record: &Record) -> minijinja::Value {
+    record.0.iter().map(|(name, value)| (name.as_str(), seen(value, true))).collect::<BTreeMap<_, _>>().into()
+}
+
+/// A value as an expression sees it.
+fn seen(value: &Value, null_is_empty: bool) -> minijinja::Value {
+    match value {
+        Value::Null if null_is_empty => "".into(),
+        Value::Null => ().into(),
+        Value::Bool(yes) => (*yes).into(),
+        Value::Int(number) => (*number).into(),
+        Value::Text(text) => text.as_str().into(),
+        other => minijinja::Value::from_serialize(other.to_json()),
+    }
 }
 
 /// The expression language, strict about fields that are not there, with text filters that leave a null alone.

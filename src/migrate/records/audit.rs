@@ -8,6 +8,7 @@
 use super::{
     Which,
     judge::{self, Judged, JudgedPage},
+    since::Marks,
     stretches::Stretches,
     verify::Standing,
 };
@@ -46,6 +47,9 @@ pub struct RecordAudit {
     pub moved_on: u64,
     /// Left out by a person: no difference.
     pub left_out: u64,
+    /// What was not looked at, in a sentence; empty after a whole comparison.
+    #[serde(default)]
+    pub reach: String,
 }
 
 impl RecordAudit {
@@ -58,17 +62,22 @@ impl RecordAudit {
 
 /// How far a comparison is, as the ledger keeps it. What differs is counted from the verdicts themselves.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Standings {
-    stage: Stage,
-    same: u64,
-    standing: u64,
-    moved_on: u64,
-    left_out: u64,
+pub(super) struct Standings {
+    pub(super) stage: Stage,
+    pub(super) same: u64,
+    pub(super) standing: u64,
+    pub(super) moved_on: u64,
+    pub(super) left_out: u64,
+    /// When it began, if that can be asked for later.
+    #[serde(default)]
+    pub(super) marks: Option<Marks>,
+    #[serde(default)]
+    pub(super) reach: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Stage {
+pub(super) enum Stage {
     /// The records of the source, from this cursor on.
     Source(Option<String>),
     /// The stretches of the batches, behind so many.
@@ -98,9 +107,9 @@ pub async fn audit(cx: &StepContext, dataset: &DatasetPlan, live: bool, again: b
         // A process that dies in between begins anew.
         lane.note("verify", &serde_json::Value::Null).await?;
         lane.once("forget earlier verdicts", cx.work.forget_verdicts(&lane.id)).await?;
-        Standings::default()
+        Standings { marks: Marks::take(&lane).await?, ..Standings::default() }
     };
-    Auditor { lane: &lane, live, begun, compared: 0 }.all().await?;
+    Auditor::new(&lane, live, begun).all().await?;
     let found = lane.once("ask the ledger for verdicts", audited(cx.work.as_ref(), &lane.id)).await?;
     found.ok_or_else(|| Fault::new(FaultKind::Internal, format!("find the verdicts of {}", lane.id)))
 }
@@ -125,23 +134,28 @@ pub async fn audited(work: &dyn Work, lane: &LaneId) -> Result<Option<RecordAudi
         standing: begun.standing,
         moved_on: begun.moved_on,
         left_out: begun.left_out,
+        reach: begun.reach,
     }))
 }
 
-async fn standings(work: &dyn Work, lane: &LaneId) -> Result<Option<Standings>> {
+pub(super) async fn standings(work: &dyn Work, lane: &LaneId) -> Result<Option<Standings>> {
     let noted = work.noted(&format!("verify:{lane}")).await?;
     // One that an earlier version wrote begins anew.
     Ok(noted.and_then(|noted| serde_json::from_value(noted).ok()))
 }
 
-struct Auditor<'a> {
+pub(super) struct Auditor<'a> {
     lane: &'a Lane<'a>,
     live: bool,
     begun: Standings,
     compared: u64,
 }
 
-impl Auditor<'_> {
+impl<'a> Auditor<'a> {
+    pub(super) const fn new(lane: &'a Lane<'a>, live: bool, begun: Standings) -> Self {
+        Self { lane, live, begun, compared: 0 }
+    }
+
     async fn all(mut self) -> Result<()> {
         let limit = self.lane.cx.plan.migration.batch_records;
         let lane = self.lane;
@@ -149,7 +163,7 @@ impl Auditor<'_> {
             match Stretches::of(lane).await? {
                 Some(stretches) => self.stretches(&stretches, limit).await?,
                 // Without them the batches of an earlier comparison say nothing.
-                None => self.begun = Standings::default(),
+                None => self.begun = Standings { marks: self.begun.marks.take(), ..Standings::default() },
             }
         }
         if let Stage::Source(from) = self.begun.stage.clone() {
@@ -206,7 +220,7 @@ impl Auditor<'_> {
     }
 
     /// Counts a judged page of the source; what is to be kept of it.
-    fn source(&mut self, judged: JudgedPage, next: Option<&str>) -> Vec<VerdictRow> {
+    pub(super) fn source(&mut self, judged: JudgedPage, next: Option<&str>) -> Vec<VerdictRow> {
         let mut rows = Vec::new();
         for (key, judged, item) in judged.records {
             // Why it failed when it was copied says more than that it is not there.
@@ -260,18 +274,17 @@ impl Auditor<'_> {
             let alone = judge::alone(lane, self.live, &standing, &page.records).await?;
             self.begun.standing += alone.standing;
             self.begun.moved_on += alone.moved_on;
-            let rows: Vec<VerdictRow> = alone
-                .extra
-                .into_iter()
-                .map(|(key, late)| {
-                    let detail = if late { "deleted in the source since the lane copied" } else { "not the run's" };
-                    self.row(key, ItemVerdict::OnlyInTarget, detail)
-                })
-                .collect();
+            let rows: Vec<VerdictRow> = alone.extra.into_iter().map(|(key, late)| self.extra(key, late)).collect();
             let next = page.next.and_then(|next| next.0);
             self.reached(next.map_or(Stage::Done, |next| Stage::Target(Some(next))), &rows).await?;
         }
         self.reached(Stage::Done, &[]).await
+    }
+
+    /// A row that only the target has. `late`: the run wrote it.
+    pub(super) fn extra(&self, key: String, late: bool) -> VerdictRow {
+        let detail = if late { "deleted in the source since the lane copied" } else { "not the run's" };
+        self.row(key, ItemVerdict::OnlyInTarget, detail)
     }
 
     fn row(&self, key: String, verdict: ItemVerdict, detail: &str) -> VerdictRow {

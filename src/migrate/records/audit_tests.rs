@@ -1,4 +1,4 @@
-use super::{Take, audit, audited, copy, decide, repair, retry_failed, verify};
+use super::{Take, audit, audit_since, audited, copy, decide, repair, retry_failed, verify};
 use crate::{
     error::FaultKind,
     migrate::{
@@ -159,4 +159,47 @@ async fn what_stood_there_before_is_skipped_merged_or_asked_about() {
     assert!(verify(&world.start(), &dataset).await.unwrap().is_same());
     undo_records(&world.start(), &dataset).await.unwrap();
     assert_eq!(email(&world, "2"), "was here", "what was overwritten is restored");
+}
+
+#[tokio::test]
+async fn afterwards_only_what_changed_is_compared() {
+    let world = World::new(MANY, 0);
+    copy(&world.start(), &users()).await.unwrap();
+    let first = audit_since(&world.start(), &users(), false).await.unwrap();
+    assert!(first.complete && first.reach.contains("no whole comparison before"), "{first:?}");
+    assert_eq!(first.same, u64::from(MANY));
+
+    // Rows on both sides, a record that is new, and one that was deleted on the new side, which nothing tells.
+    let mut changed = user(7);
+    changed["email"] = "later".into();
+    world.old.put("users", changed);
+    world.new.put("users", json!({"id": 9, "email": "x", "updated_at": ""}));
+    world.old.put("users", user(MANY + 1));
+    world.new.remove("users", "30");
+    let before = world.trouble.calls_of("old.read") + world.trouble.calls_of("new.read");
+    let cx = world.start();
+    let found = audit_since(&cx, &users(), false).await.unwrap();
+    let read = world.trouble.calls_of("old.read") + world.trouble.calls_of("new.read");
+    assert!(read <= before + 2, "one page of each for its clock, {before} and {read}");
+    assert_eq!((found.differs, found.only_in_source, found.same), (2, 1, u64::from(MANY) - 2), "{found:?}");
+    assert!(
+        found.reach.contains("records compared that changed since") && found.reach.contains("a deletion, are not seen"),
+        "{found:?}"
+    );
+    assert!(found.reach.contains("rows on the new side") && found.reach.contains("compare whole"), "{}", found.reach);
+    let keys = |rows: Vec<(String, String)>| rows.into_iter().map(|(key, _)| key).collect::<Vec<_>>();
+    assert_eq!(keys(kept(&world, ItemVerdict::Differs).await), ["7", "9"]);
+
+    // What was moved since, and what was not the same, is compared again.
+    copy(&cx, &users()).await.unwrap();
+    let mended = audit_since(&cx, &users(), false).await.unwrap();
+    assert_eq!((mended.differs, mended.only_in_source), (1, 0), "{mended:?}");
+    assert_eq!(keys(kept(&world, ItemVerdict::Differs).await), ["9"]);
+    assert!(mended.reach.contains("compare whole"), "{}", mended.reach);
+    let whole = audit(&cx, &users(), false, true).await.unwrap();
+    assert_eq!((whole.only_in_source, whole.same, whole.reach.as_str()), (1, u64::from(MANY) - 1, ""), "{whole:?}");
+
+    let blind = DatasetPlan { updated: None, ..users() };
+    let found = audit_since(&cx, &blind, false).await.unwrap();
+    assert!(found.reach.contains("names no `updated`"), "{}", found.reach);
 }

@@ -1,14 +1,15 @@
-//! Moves one batch of records: looks at what stands there, saves the intent, writes, saves what came out, reads back.
+//! Moves one batch of records: looks at what stands there, saves the intent, writes, reads back, saves what came out.
 
-use super::intent::{self, Entry, Known, Planned};
+use super::intent::{self, Known, Planned};
 use crate::{
     error::{Fault, FaultKind, Result},
     migrate::{
+        convert::Mapped,
         lane::{Lane, by_key},
         undo,
     },
-    model::{BatchId, BatchProgress, BatchState, ItemState, Key, Record, Timestamp},
-    ports::{BatchRow, ItemRow, WriteOutcome},
+    model::{BatchId, BatchProgress, BatchState, Digest, ItemState, Key, Record, Timestamp},
+    ports::{BatchQuery, BatchRow, ItemRow, RecordBlock, WriteOutcome},
 };
 use std::{
     collections::BTreeMap,
@@ -20,6 +21,13 @@ use std::{
 
 /// How the name of an item begins whose record has no key; the batch and the place in it follow.
 pub(crate) const NO_KEY: &str = "(no key) ";
+
+/// Bytes of a key, at most, of a record that is kept together with others.
+const LONGEST_KEY: usize = 1024;
+/// Rows that are read back at once.
+const READ_BACK: usize = 1000;
+/// While batches of so many bytes are under way no further one begins: in memory a record takes many times its text.
+const HELD: u64 = 2 << 20;
 
 /// Records to be moved as one batch.
 pub(crate) struct Job {
@@ -41,22 +49,82 @@ pub(crate) struct Mover<'a> {
     pub(crate) lane: &'a Lane<'a>,
     /// The highest batch number in use.
     pub(crate) last_number: AtomicU64,
+    /// Bytes of the records in all batches under way.
+    held: AtomicU64,
     first_failure: Mutex<Option<String>>,
+}
+
+/// A record on its way.
+struct Entry<'j> {
+    /// Its key, or the name of its item if it has none.
+    key: String,
+    /// As the source has it.
+    record: &'j Record,
+    /// As the target shall have it, until that is planned.
+    mapped: Option<Mapped>,
 }
 
 /// A batch under way.
 struct Run<'j> {
     job: &'j Job,
+    batch: BatchId,
     entries: Vec<Entry<'j>>,
     bytes: u64,
     started: Timestamp,
     attempt: u32,
+    /// What it is about to do, once the ledger has it.
+    sheet: Option<Sheet>,
+}
+
+/// What a batch is about to do, as the ledger has it.
+#[derive(Default)]
+struct Sheet {
+    /// What is written.
+    written: Vec<Record>,
+    /// Of each of these: which entry it is, and where the ledger keeps it.
+    places: Vec<(usize, Kept)>,
+    /// What is kept together.
+    block: Vec<(String, Digest)>,
+    /// What is kept by itself.
+    items: Vec<ItemRow>,
+}
+
+/// Where the ledger keeps a record: its place in the block, or among the items.
+#[derive(Clone, Copy)]
+enum Kept {
+    Block(usize),
+    Item(usize),
+}
+
+/// What became of a record that was written.
+enum End {
+    Copied,
+    /// Read back, and the same.
+    Verified,
+    Rejected(String),
+}
+
+impl End {
+    const fn state(&self) -> ItemState {
+        match self {
+            Self::Copied => ItemState::Copied,
+            Self::Verified => ItemState::Verified,
+            Self::Rejected(_) => ItemState::Failed,
+        }
+    }
 }
 
 impl<'a> Mover<'a> {
     /// A mover whose next batch has the number after this one.
     pub(crate) const fn new(lane: &'a Lane<'a>, last_number: u64) -> Self {
-        Self { lane, last_number: AtomicU64::new(last_number), first_failure: Mutex::new(None) }
+        let (last_number, held) = (AtomicU64::new(last_number), AtomicU64::new(0));
+        Self { lane, last_number, held, first_failure: Mutex::new(None) }
+    }
+
+    /// Batches that may be worked on at once now: as many as the lane has room for, fewer where they are large.
+    pub(crate) fn room(&self) -> usize {
+        let room = self.lane.room();
+        if self.held.load(Ordering::Relaxed) < HELD { room } else { 0 }
     }
 
     /// A number for a batch besides the main pass.
@@ -86,30 +154,37 @@ impl<'a> Mover<'a> {
     /// The fault of the last attempt; `Cancelled`.
     pub(crate) async fn redo_batch(&self, job: Job) -> Result<()> {
         let mut run = self.prepare(&job).await?;
+        self.held.fetch_add(run.bytes, Ordering::Relaxed);
+        let moved = self.attempts(&mut run).await;
+        self.held.fetch_sub(run.bytes, Ordering::Relaxed);
+        moved
+    }
+
+    async fn attempts(&self, run: &mut Run<'_>) -> Result<()> {
         loop {
             run.attempt += 1;
-            self.lane.meter.batch(true, || self.progress(&run, BatchState::Running, &[], ""));
-            match self.attempt(&run).await {
-                Ok(items) => {
-                    self.lane.meter.last_batch(self.progress(&run, BatchState::Done, &items, "")).await;
+            self.lane.meter.batch(true, || self.progress(run, BatchState::Running, 0, ""));
+            match self.attempt(run).await {
+                Ok(failed) => {
+                    self.lane.meter.last_batch(self.progress(run, BatchState::Done, failed, "")).await;
                     return Ok(());
                 }
                 Err(fault) if self.lane.tries_again(&fault, run.attempt) => {
-                    self.lane.meter.batch(true, || self.progress(&run, BatchState::Retrying, &[], &fault.chain()));
+                    self.lane.meter.batch(true, || self.progress(run, BatchState::Retrying, 0, &fault.chain()));
                     self.lane.wait_after(&fault, run.attempt).await?;
                 }
-                Err(fault) => return self.give_up(&run, fault).await,
+                Err(fault) => return self.give_up(run, fault).await,
             }
         }
     }
 
     async fn give_up(&self, run: &Run<'_>, fault: Fault) -> Result<()> {
         if fault.kind != FaultKind::Cancelled {
-            let row = self.row(run, BatchState::Failed, &[], &fault.chain());
+            let row = self.row(run, BatchState::Failed, 0, &fault.chain());
             if fault.kind != FaultKind::Ledger {
                 self.lane.once("save a batch", self.lane.cx.work.save(&row, &[])).await?;
             }
-            self.lane.meter.last_batch(self.progress(run, BatchState::Failed, &[], &fault.chain())).await;
+            self.lane.meter.last_batch(self.progress(run, BatchState::Failed, 0, &fault.chain())).await;
         }
         Err(fault)
     }
@@ -118,58 +193,146 @@ impl<'a> Mover<'a> {
     async fn prepare<'j>(&self, job: &'j Job) -> Result<Run<'j>> {
         let mut entries: BTreeMap<String, Entry<'j>> = BTreeMap::new();
         let mut bytes = 0;
+        let batch = self.name(job.number);
         let mapped = self.lane.mapped(&job.records).await?;
         for (place, (record, mapped)) in job.records.iter().zip(mapped).enumerate() {
             let key = match self.lane.mapping.key(record) {
                 Some(key) => key.0,
-                None => format!("{NO_KEY}{}/{}", self.name(job.number), place + 1),
+                None => format!("{NO_KEY}{batch}/{}", place + 1),
             };
             if let Ok(Some(mapped)) = &mapped {
-                bytes += mapped.to_json().to_string().len() as u64;
+                bytes += mapped.weight();
             }
-            entries.insert(key.clone(), Entry { key, record, mapped });
+            entries.insert(key.clone(), Entry { key, record, mapped: Some(mapped) });
         }
-        Ok(Run { job, entries: entries.into_values().collect(), bytes, started: Timestamp::now(), attempt: 0 })
+        let (entries, started) = (entries.into_values().collect(), Timestamp::now());
+        Ok(Run { job, batch, entries, bytes, started, attempt: 0, sheet: None })
     }
 
-    async fn attempt(&self, run: &Run<'_>) -> Result<Vec<ItemRow>> {
+    /// One attempt; how many records failed. What was intended stays intended in the next one.
+    async fn attempt(&self, run: &mut Run<'_>) -> Result<u64> {
+        let sheet = match run.sheet.take() {
+            Some(sheet) => sheet,
+            None => self.intend(run).await?,
+        };
+        let done = self.carry_out(run, &sheet).await;
+        run.sheet = Some(sheet);
+        done
+    }
+
+    /// Says in the ledger what is about to be done, with what undo needs.
+    async fn intend(&self, run: &mut Run<'_>) -> Result<Sheet> {
         let (lane, work) = (self.lane, &self.lane.cx.work);
         let keys: Vec<String> = run.entries.iter().map(|entry| entry.key.clone()).collect();
         let prior = lane.items_of(keys.clone()).await?;
         let standing = self.standing(&keys, &prior).await?;
         self.expel(run, &prior).await?;
         let kinds = lane.kinds().await?;
-        let planned = run.entries.iter().map(|entry| {
+        // A batch that was begun before may have a block, of which some records are told by themselves since.
+        let query = BatchQuery { batch: Some(run.batch.clone()), limit: 1, ..BatchQuery::default() };
+        let begun = lane.once("ask the ledger for a batch", work.batch_page(&query)).await?;
+        let in_block = run.job.base.is_none() && begun.is_empty();
+        let mut sheet = Sheet::default();
+        for (at, entry) in run.entries.iter_mut().enumerate() {
+            let Some(mapped) = entry.mapped.take() else {
+                return Err(Fault::new(FaultKind::Internal, format!("plan the batch {} twice", run.batch)));
+            };
             let (prior, standing) = (prior.get(&entry.key), standing.get(&entry.key));
             let policy = &lane.dataset.on_conflict;
-            let planned = Known { lane: &lane.id, batch: self.name(run.job.number), policy, kinds, prior, standing };
-            let Planned { item, written } = intent::plan(entry, planned);
-            (item, written)
-        });
-        let (mut items, written): (Vec<ItemRow>, Vec<Option<Record>>) = planned.unzip();
-        let intent = self.row(run, BatchState::Running, &items, "");
-        lane.once("save a batch's intent", work.save(&intent, &items)).await?;
-        turned(lane, items.iter().map(|item| (prior.get(&item.key).map(|row| row.state), item.state)));
-
-        let intended: Vec<ItemState> = items.iter().map(|item| item.state).collect();
-        self.write(run, &mut items, &written).await?;
-        let row = self.row(run, BatchState::Done, &items, "");
-        lane.once("save a batch", work.save(&row, &items)).await?;
-        turned(lane, intended.into_iter().map(Some).zip(items.iter().map(|item| item.state)));
-        let first = items.iter().find(|item| item.state == ItemState::Failed);
-        if let Some(item) = first {
-            let mut kept = self.first_failure.lock().unwrap_or_else(PoisonError::into_inner);
-            kept.get_or_insert_with(|| format!("{}: {}", item.key, item.reason));
+            let known = Known { lane: &lane.id, batch: &run.batch, policy, kinds, prior, standing };
+            let (kept, written) = match intent::plan(&entry.key, entry.record, mapped, known) {
+                Planned::Fresh { digest, written } if in_block && entry.key.len() <= LONGEST_KEY => {
+                    sheet.block.push((entry.key.clone(), digest));
+                    (Kept::Block(sheet.block.len() - 1), Some(written))
+                }
+                Planned::Fresh { digest, written } => {
+                    sheet.items.push(fresh(lane, &run.batch, &entry.key, digest));
+                    (Kept::Item(sheet.items.len() - 1), Some(written))
+                }
+                Planned::Alone { item, written } => {
+                    sheet.items.push(*item);
+                    (Kept::Item(sheet.items.len() - 1), written)
+                }
+            };
+            if let Some(written) = written {
+                sheet.written.push(written);
+                sheet.places.push((at, kept));
+            }
         }
-        lane.meter.moved(items.len() as u64, run.bytes);
+        let row = self.row(run, BatchState::Running, failed(&sheet.items), "");
+        if sheet.block.is_empty() {
+            lane.once("save a batch's intent", work.save(&row, &sheet.items)).await?;
+        } else {
+            let block = RecordBlock { state: ItemState::Pending, records: sheet.block.clone() };
+            lane.once("save a batch's intent", work.save_block(&row, &block, &sheet.items)).await?;
+        }
+        for item in &sheet.items {
+            lane.meter.turned(prior.get(&item.key).map(|row| row.state), item.state);
+        }
+        lane.meter.turned_all(None, ItemState::Pending, sheet.block.len() as u64);
+        lane.meter.offer();
+        Ok(sheet)
+    }
+
+    /// Writes, reads back and says in the ledger what came out; how many records failed.
+    async fn carry_out(&self, run: &Run<'_>, sheet: &Sheet) -> Result<u64> {
+        let (lane, work) = (self.lane, &self.lane.cx.work);
+        let outcomes = write_isolating(lane, &lane.new, &sheet.written).await?;
+        let ends = self.read_back(run, sheet, outcomes).await?;
+        let verified = ends.iter().any(|end| matches!(end, End::Verified));
+        let common = if verified { ItemState::Verified } else { ItemState::Copied };
+        let mut items = sheet.items.clone();
+        let mut together = 0;
+        for ((entry, kept), end) in sheet.places.iter().zip(ends) {
+            let state = end.state();
+            let item = match *kept {
+                Kept::Block(_) if state == common => {
+                    together += 1;
+                    continue;
+                }
+                Kept::Block(at) => {
+                    let (key, digest) = &sheet.block[at];
+                    items.push(fresh(lane, &run.batch, key, *digest));
+                    items.last_mut()
+                }
+                Kept::Item(at) => items.get_mut(at),
+            };
+            let Some(item) = item else { continue };
+            match end {
+                End::Rejected(reason) => intent::fail(item, run.entries[*entry].record, &reason),
+                End::Copied | End::Verified => item.state = state,
+            }
+        }
+        let failed = failed(&items);
+        let done = self.row(run, BatchState::Done, failed, "");
+        if sheet.block.is_empty() {
+            lane.once("save a batch", work.save(&done, &items)).await?;
+        } else {
+            if !items.is_empty() {
+                let row = self.row(run, BatchState::Running, failed, "");
+                lane.once("save a batch", work.save(&row, &items)).await?;
+            }
+            if !lane.once("save a batch", work.move_block(&done, common)).await? {
+                let lost = Fault::new(FaultKind::Internal, format!("save the batch {}", run.batch));
+                return Err(lost.detail("the ledger does not have its records"));
+            }
+        }
+        let pending = std::iter::repeat(ItemState::Pending);
+        let intended = sheet.items.iter().map(|item| item.state).chain(pending);
+        for (from, to) in intended.zip(&items).filter(|(from, item)| *from != item.state) {
+            lane.meter.turned(Some(from), to.state);
+        }
+        lane.meter.turned_all(Some(ItemState::Pending), common, together);
+        self.note_failures(&items);
+        lane.meter.moved(run.entries.len() as u64, run.bytes);
         lane.meter.landed(run.bytes);
-        self.read_back(&mut items, &written).await?;
-        Ok(items)
+        lane.meter.offer();
+        Ok(failed)
     }
 
     /// Takes back what was copied of records that the filter leaves out by now.
     async fn expel(&self, run: &Run<'_>, prior: &BTreeMap<String, ItemRow>) -> Result<()> {
-        let out = run.entries.iter().filter(|entry| matches!(entry.mapped, Ok(None)));
+        let out = run.entries.iter().filter(|entry| matches!(entry.mapped, Some(Ok(None))));
         let written = out.filter_map(|entry| prior.get(&entry.key)).filter(|item| item.state != ItemState::Skipped);
         let written: Vec<ItemRow> = written.cloned().collect();
         undo::take_back_records(self.lane, &written).await.map(|_| ())
@@ -190,53 +353,42 @@ impl<'a> Mover<'a> {
         Ok(by_key(rows, &new.set.key))
     }
 
-    /// Writes what is to be written and puts each record's outcome into its item.
-    async fn write(&self, run: &Run<'_>, items: &mut [ItemRow], written: &[Option<Record>]) -> Result<()> {
-        let good = written.iter().enumerate().filter_map(|(place, record)| Some((place, record.clone()?)));
-        let (places, records): (Vec<usize>, Vec<Record>) = good.unzip();
-        let outcomes = write_isolating(self.lane, &self.lane.new, &records).await?;
-        for (place, outcome) in places.into_iter().zip(outcomes) {
-            match outcome {
-                WriteOutcome::Created | WriteOutcome::Updated => items[place].state = ItemState::Copied,
-                WriteOutcome::Rejected(reason) => {
-                    intent::fail(&mut items[place], run.entries[place].record, &reason);
+    /// Reads the batch back: what became of each record that was written. What is not equal stays `Copied` for the
+    /// verification to judge: here a difference may still be somebody's write in between.
+    async fn read_back(&self, run: &Run<'_>, sheet: &Sheet, outcomes: Vec<WriteOutcome>) -> Result<Vec<End>> {
+        let (lane, new) = (self.lane, &self.lane.new);
+        let kinds = lane.kinds().await?;
+        let mut ends: Vec<End> = outcomes
+            .into_iter()
+            .map(|outcome| match outcome {
+                WriteOutcome::Created | WriteOutcome::Updated => End::Copied,
+                WriteOutcome::Rejected(reason) => End::Rejected(reason),
+            })
+            .collect();
+        let copied: Vec<usize> = (0..ends.len()).filter(|at| matches!(ends[*at], End::Copied)).collect();
+        let key = |at: usize| &run.entries[sheet.places[at].0].key;
+        for some in copied.chunks(READ_BACK) {
+            let keys: Vec<Key> = some.iter().map(|at| Key(key(*at).clone())).collect();
+            let rows = match lane.once("read a batch back", new.store.fetch(&new.set, &keys)).await {
+                Ok(rows) => by_key(rows, &new.set.key),
+                // The batch is written; a reader that stumbles is no reason to write it again.
+                Err(fault) if fault.kind != FaultKind::Cancelled => return Ok(ends),
+                Err(fault) => return Err(fault),
+            };
+            for at in some {
+                if kinds.holds(rows.get(key(*at)), &sheet.written[*at]) {
+                    ends[*at] = End::Verified;
                 }
             }
         }
-        Ok(())
+        Ok(ends)
     }
 
-    /// Reads the batch back and marks what is equal. What is not stays `Copied` for the verification to judge: here a
-    /// difference may still be somebody's write in between.
-    async fn read_back(&self, items: &mut [ItemRow], written: &[Option<Record>]) -> Result<()> {
-        let lane = self.lane;
-        let copied: Vec<Key> =
-            items.iter().filter(|item| item.state == ItemState::Copied).map(|item| Key(item.key.clone())).collect();
-        if copied.is_empty() {
-            return Ok(());
+    fn note_failures(&self, items: &[ItemRow]) {
+        if let Some(item) = items.iter().find(|item| item.state == ItemState::Failed) {
+            let mut kept = self.first_failure.lock().unwrap_or_else(PoisonError::into_inner);
+            kept.get_or_insert_with(|| format!("{}: {}", item.key, item.reason));
         }
-        let rows = match lane.once("read a batch back", lane.new.store.fetch(&lane.new.set, &copied)).await {
-            Ok(rows) => by_key(rows, &lane.new.set.key),
-            // The batch is written and in the ledger; a reader that stumbles is no reason to write it again.
-            Err(fault) if fault.kind != FaultKind::Cancelled => return Ok(()),
-            Err(fault) => return Err(fault),
-        };
-        let kinds = lane.kinds().await?;
-        let mut same = Vec::new();
-        for (written, item) in written.iter().zip(items.iter_mut()) {
-            if let (ItemState::Copied, Some(written)) = (item.state, written)
-                && kinds.holds(rows.get(&item.key), written)
-            {
-                item.state = ItemState::Verified;
-                same.push(item.key.clone());
-            }
-        }
-        lane.once("mark items", lane.cx.work.mark(&lane.id, &same, ItemState::Verified, "")).await?;
-        for _ in &same {
-            lane.meter.turned(Some(ItemState::Copied), ItemState::Verified);
-        }
-        lane.meter.offer();
-        Ok(())
     }
 
     /// The name of the lane's batch of this number.
@@ -244,12 +396,11 @@ impl<'a> Mover<'a> {
         BatchId::new(format!("{}-{number:04}", self.lane.id))
     }
 
-    fn row(&self, run: &Run<'_>, state: BatchState, items: &[ItemRow], error: &str) -> BatchRow {
-        let failed = items.iter().filter(|item| item.state == ItemState::Failed).count() as u64;
+    fn row(&self, run: &Run<'_>, state: BatchState, failed: u64, error: &str) -> BatchRow {
         let base = run.job.base.as_ref();
         let count = run.entries.len() as u64;
         BatchRow {
-            batch: self.name(run.job.number),
+            batch: run.batch.clone(),
             lane: self.lane.id.clone(),
             kind: self.lane.kind,
             number: run.job.number,
@@ -266,19 +417,20 @@ impl<'a> Mover<'a> {
         }
     }
 
-    fn progress(&self, run: &Run<'_>, state: BatchState, items: &[ItemRow], error: &str) -> BatchProgress {
-        let row = self.row(run, state, items, error);
-        let done = items.iter().filter(|item| item.state != ItemState::Pending).count() as u64;
-        let (done, bytes) = if state == BatchState::Done { (row.items, row.bytes) } else { (done, 0) };
+    fn progress(&self, run: &Run<'_>, state: BatchState, failed: u64, error: &str) -> BatchProgress {
+        let row = self.row(run, state, failed, error);
+        let (done, bytes) = if state == BatchState::Done { (row.items, row.bytes) } else { (0, 0) };
         BatchRow { bytes, attempts: run.attempt.max(1), ..row }.into_progress(done)
     }
 }
 
-fn turned(lane: &Lane<'_>, moves: impl Iterator<Item = (Option<ItemState>, ItemState)>) {
-    for (from, to) in moves {
-        lane.meter.turned(from, to);
-    }
-    lane.meter.offer();
+/// The item of a record that is written for the first time.
+fn fresh(lane: &Lane<'_>, batch: &BatchId, key: &str, digest: Digest) -> ItemRow {
+    ItemRow::in_block(&lane.id, batch, ItemState::Pending, key.to_owned(), digest)
+}
+
+fn failed(items: &[ItemRow]) -> u64 {
+    items.iter().filter(|item| item.state == ItemState::Failed).count() as u64
 }
 
 /// Writes records to a side. A batch that is refused as a whole is halved until the record that cannot be taken stands

@@ -7,33 +7,23 @@ use crate::{
         compare::Kinds,
         convert::{FILTERED, Mapped},
     },
-    model::{BatchId, ItemState, LaneId, Record},
+    model::{BatchId, Digest, ItemState, LaneId, Record},
     plan::OnConflict,
     ports::ItemRow,
 };
 
-/// A record on its way.
-pub(super) struct Entry<'j> {
-    /// Its key, or the name of its item if it has none.
-    pub(super) key: String,
-    /// As the source has it.
-    pub(super) record: &'j Record,
-    /// As the target shall have it.
-    pub(super) mapped: Mapped,
-}
-
 /// A record by what the ledger and the target know of it.
-pub(super) struct Planned {
-    /// As the ledger keeps it before the write.
-    pub(super) item: ItemRow,
-    /// What is written; `None` if nothing is.
-    pub(super) written: Option<Record>,
+pub(super) enum Planned {
+    /// Nobody knows of it: it is written, and kept together with others like it.
+    Fresh { digest: Digest, written: Record },
+    /// As the ledger keeps it by itself before the write, and what is written; `None` if nothing is.
+    Alone { item: Box<ItemRow>, written: Option<Record> },
 }
 
 /// What is known besides the record.
 pub(super) struct Known<'a> {
     pub(super) lane: &'a LaneId,
-    pub(super) batch: BatchId,
+    pub(super) batch: &'a BatchId,
     pub(super) policy: &'a OnConflict,
     /// What the target's fields hold.
     pub(super) kinds: &'a Kinds,
@@ -43,46 +33,51 @@ pub(super) struct Known<'a> {
     pub(super) standing: Option<&'a Record>,
 }
 
-/// Plans one record.
-pub(super) fn plan(entry: &Entry<'_>, known: Known<'_>) -> Planned {
+/// Plans what becomes of a record of this key. `record`: as the source has it.
+pub(super) fn plan(key: &str, record: &Record, mapped: Mapped, known: Known<'_>) -> Planned {
     let prior = known.prior;
+    let alone = |item: ItemRow, written| Planned::Alone { item: Box::new(item), written };
     if let Some(item) = prior.filter(|prior| prior.is_left_out() || prior.is_kept()) {
-        return Planned { item: item.clone(), written: None };
+        return alone(item.clone(), None);
     }
+    let mapped = match (mapped, prior, known.standing) {
+        (Ok(Some(written)), None, None) => return Planned::Fresh { digest: known.kinds.digest(&written), written },
+        (mapped, ..) => mapped,
+    };
     let before = prior.map_or_else(|| known.standing.map(Record::to_json), |prior| prior.before.clone());
     let mut item = ItemRow {
         attempts: prior.map_or(0, |prior| prior.attempts),
         before,
-        ..ItemRow::record(known.lane, &known.batch, ItemState::Pending, entry.key.clone())
+        ..ItemRow::record(known.lane, known.batch, ItemState::Pending, key.to_owned())
     };
-    let mapped = match &entry.mapped {
+    let mapped = match mapped {
         Ok(Some(mapped)) => mapped,
         Ok(None) => {
             item.state = ItemState::Skipped;
             item.reason = FILTERED.into();
-            return Planned { item, written: None };
+            return alone(item, None);
         }
         Err(reason) => {
-            fail(&mut item, entry.record, reason);
-            return Planned { item, written: None };
+            fail(&mut item, record, &reason);
+            return alone(item, None);
         }
     };
     let stood = item.before.clone().and_then(Record::from_json);
     match standing::decide(known.policy, known.kinds, mapped, stood.as_ref(), prior.is_some_and(is_decided)) {
-        Decision::Write(record) => {
-            item.digest = Some(known.kinds.digest(&record));
+        Decision::Write(written) => {
+            item.digest = Some(known.kinds.digest(&written));
             item.attempts += 1;
-            Planned { item, written: Some(record) }
+            alone(item, Some(written))
         }
         Decision::Keep(reason) => {
             item.state = ItemState::Skipped;
             item.reason = reason.into();
             item.before = None;
-            Planned { item, written: None }
+            alone(item, None)
         }
         Decision::Ask(reason) => {
-            fail(&mut item, entry.record, &reason);
-            Planned { item, written: None }
+            fail(&mut item, record, &reason);
+            alone(item, None)
         }
     }
 }

@@ -1,7 +1,8 @@
 //! The records of a dataset: copied, caught up with what changes meanwhile, verified.
 //!
-//! `batch` moves one batch, `passes` finds what else must move, `judge` compares a page, `verify` and `audit` all of them
-//! (for the run, and for a person who asks). What the order of writes to the
+//! `parts` says what the main pass reads, `batch` moves one batch record by record and `bulk` as one, `passes` finds what else
+//! must move, `judge` compares a page, `stretches` whole stretches, `verify` and `audit` all of them (for the run, and for a
+//! person who asks), `since` what may have changed after that. What the order of writes to the
 //! ledger guarantees: an item's `before` is durable before the target is touched, and a batch is `Done` only after the
 //! target has acknowledged it, so that a process that dies anywhere is resumed without loss.
 
@@ -13,6 +14,7 @@ mod judge;
 mod parts;
 pub(crate) mod passes;
 mod repair;
+mod since;
 mod standing;
 mod stretches;
 mod verify;
@@ -20,6 +22,7 @@ mod verify;
 pub use audit::{RecordAudit, audit, audited};
 pub(crate) use passes::{GONE, gone_before};
 pub use repair::{Repair, Take, decide, repair, retry_failed};
+pub use since::audit_since;
 pub(crate) use standing::merged;
 pub(crate) use verify::{Standing, fingerprint};
 pub use verify::{verify, verify_live};
@@ -49,8 +52,8 @@ const OVERLAP: Duration = Duration::from_secs(2);
 /// The same where the store does not say what time it is, and this machine's clock must do.
 const OVERLAP_UNSAID: Duration = Duration::from_mins(1);
 
-/// Moves the dataset's records to the new side, then carries what changed meanwhile until nothing new comes. Each batch
-/// is read back right after it was written.
+/// Moves the dataset's records to the new side, then carries what changed meanwhile until nothing new comes. A batch that
+/// goes record by record is read back right after it was written; one in bulk is compared by [`verify`].
 ///
 /// # Errors
 /// `Unmet` when more than `max_failures` records failed; the fault of the last attempt when a server stays away;
@@ -113,7 +116,7 @@ async fn main_pass(mover: &Mover<'_>, parts: &Parts) -> Result<()> {
         let parts::Found { number, from, page, .. } = found?;
         Ok(Job { number, from: from.0, next: page.next.and_then(|next| next.0), records: page.records, base: None })
     });
-    pump(lane, jobs, || lane.room(), |job| mover.move_batch(job)).await
+    pump(lane, jobs, || mover.room(), |job| mover.move_batch(job)).await
 }
 
 /// The watermark that a read which began at `asked` and brought `as_of` stands for.

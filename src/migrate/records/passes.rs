@@ -68,7 +68,7 @@ async fn pass(mover: &Mover<'_>) -> Result<u64> {
     pump(
         lane,
         jobs,
-        || lane.room(),
+        || mover.room(),
         |job: Job| {
             brought.fetch_add(job.records.len() as u64, Ordering::Relaxed);
             mover.move_batch(job)

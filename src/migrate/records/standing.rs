@@ -23,18 +23,22 @@ pub(super) enum Decision {
 pub(super) fn decide(
     policy: &OnConflict,
     kinds: &Kinds,
-    mapped: &Record,
+    mapped: Record,
     standing: Option<&Record>,
     decided: bool,
 ) -> Decision {
-    let Some(standing) = standing else { return Decision::Write(mapped.clone()) };
-    let differing = || kinds.differing(mapped, standing);
+    let Some(standing) = standing else { return Decision::Write(mapped) };
     match policy {
-        OnConflict::Overwrite => Decision::Write(mapped.clone()),
+        OnConflict::Overwrite => Decision::Write(mapped),
         OnConflict::Skip => Decision::Keep(KEPT),
-        OnConflict::Merge { keep } => Decision::Write(merged(mapped, keep)),
-        OnConflict::Ask if decided || differing().is_empty() => Decision::Write(mapped.clone()),
-        OnConflict::Ask => Decision::Ask(format!("{ASKS}, and differs in {}", differing().join(", "))),
+        OnConflict::Merge { keep } => Decision::Write(merged(&mapped, keep)),
+        OnConflict::Ask => {
+            let differing = if decided { Vec::new() } else { kinds.differing(&mapped, standing) };
+            if differing.is_empty() {
+                return Decision::Write(mapped);
+            }
+            Decision::Ask(format!("{ASKS}, and differs in {}", differing.join(", ")))
+        }
     }
 }
 
@@ -60,15 +64,17 @@ mod tests {
         let merge = OnConflict::Merge { keep: vec!["name".into()] };
         let written = Decision::Write(mapped.clone());
         for policy in [OnConflict::Overwrite, OnConflict::Skip, OnConflict::Ask, merge.clone()] {
-            assert_eq!(decide(&policy, &kinds, &mapped, None, false), written, "{policy:?}");
+            assert_eq!(decide(&policy, &kinds, mapped.clone(), None, false), written, "{policy:?}");
         }
-        assert_eq!(decide(&OnConflict::Overwrite, &kinds, &mapped, Some(&other), false), written);
-        assert_eq!(decide(&OnConflict::Skip, &kinds, &mapped, Some(&alike), false), Decision::Keep(KEPT));
-        assert_eq!(decide(&OnConflict::Ask, &kinds, &mapped, Some(&alike), false), written);
-        assert_eq!(decide(&OnConflict::Ask, &kinds, &mapped, Some(&other), true), written);
-        let Decision::Ask(why) = decide(&OnConflict::Ask, &kinds, &mapped, Some(&other), false) else { panic!("asks") };
+        assert_eq!(decide(&OnConflict::Overwrite, &kinds, mapped.clone(), Some(&other), false), written);
+        assert_eq!(decide(&OnConflict::Skip, &kinds, mapped.clone(), Some(&alike), false), Decision::Keep(KEPT));
+        assert_eq!(decide(&OnConflict::Ask, &kinds, mapped.clone(), Some(&alike), false), written);
+        assert_eq!(decide(&OnConflict::Ask, &kinds, mapped.clone(), Some(&other), true), written);
+        let Decision::Ask(why) = decide(&OnConflict::Ask, &kinds, mapped.clone(), Some(&other), false) else {
+            panic!("asks")
+        };
         assert!(why.ends_with("differs in name"), "{why}");
         let part = record(json!({"id": 1, "seen": 3}));
-        assert_eq!(decide(&merge, &kinds, &mapped, Some(&other), false), Decision::Write(part));
+        assert_eq!(decide(&merge, &kinds, mapped.clone(), Some(&other), false), Decision::Write(part));
     }
 }

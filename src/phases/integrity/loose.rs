@@ -3,7 +3,7 @@
 //!
 //! Nobody says what these files must be, so a file that is there and opens is whole. Must never enter: records.
 
-use super::{Wrong, longer_than, longest_key};
+use super::{longer_than, longest_key};
 use crate::{
     engine::StepContext,
     error::{FaultKind, Result},
@@ -11,6 +11,7 @@ use crate::{
         files::{FileEntry, FileLane},
         lane::Which,
         records::fingerprint,
+        relations::Wrong,
     },
     model::{Check, LaneStage},
     phases::{

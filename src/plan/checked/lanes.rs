@@ -57,6 +57,10 @@ pub struct FieldsPlan {
     pub kinds: BTreeMap<String, Kind>,
     /// A minijinja expression over the legacy record's fields: the records for which it is not true stay behind.
     pub filter: Option<String>,
+    /// Field of the new side → the dataset to whose key it refers.
+    pub references: BTreeMap<String, String>,
+    /// Fields of the new side of which no two records may have the same value.
+    pub unique: Vec<String>,
 }
 
 /// A value that another dataset's record has on the new side.
@@ -71,6 +75,19 @@ pub struct LookupPlan {
 }
 
 impl DatasetPlan {
+    /// The fields of the new side that refer to records of a dataset, and which: those that the plan names, those that are
+    /// looked up, and for each other dataset in `needs` the field that is called after it (`user_id` for `users`).
+    #[must_use]
+    pub fn references(&self) -> BTreeMap<String, String> {
+        let mut all = self.fields.references.clone();
+        all.extend(self.fields.lookup.iter().map(|(field, lookup)| (field.clone(), lookup.dataset.clone())));
+        for needed in &self.needs {
+            if !all.values().any(|dataset| dataset == needed) {
+                all.entry(called_after(needed)).or_insert_with(|| needed.clone());
+            }
+        }
+        all
+    }
     /// The lane of its records.
     #[must_use]
     pub fn lane(&self) -> LaneId {
@@ -137,5 +154,27 @@ impl FileSetPlan {
     #[must_use]
     pub fn lane(&self) -> LaneId {
         LaneId::new(self.name.clone())
+    }
+}
+
+/// The field that is called after a dataset: `users` → `user_id`.
+fn called_after(dataset: &str) -> String {
+    let singular = match (dataset.strip_suffix("ies"), dataset.strip_suffix('s')) {
+        (Some(stem), _) => format!("{stem}y"),
+        (None, Some(stem)) => stem.to_owned(),
+        (None, None) => dataset.to_owned(),
+    };
+    format!("{singular}_id")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::called_after;
+
+    #[test]
+    fn a_reference_is_called_after_one_of_many() {
+        for (dataset, field) in [("users", "user_id"), ("companies", "company_id"), ("staff", "staff_id")] {
+            assert_eq!(called_after(dataset), field);
+        }
     }
 }

@@ -20,6 +20,8 @@ constant = { origin = "legacy", rank = 1, tags = ["a"] }
 lookup = { team = { dataset = "users", field = "uuid", by = "team_id" }, user_id = { dataset = "users", field = "uuid" } }
 type = { size = "int64", sum = "decimal(10,2)" }
 filter = "size > 0 and not deleted"
+references = { owner = "users", copy_of = "files" }
+unique = ["path"]
 back = ["owner"]"#;
     let plan = read(&with(lines)).unwrap_or_else(|problems| panic!("{}", problems.pretty()));
     let lookup = |by: &str| LookupPlan { dataset: "users".into(), field: "uuid".into(), by: by.into() };
@@ -32,6 +34,8 @@ back = ["owner"]"#;
         lookup: BTreeMap::from([("team".into(), lookup("team_id")), ("user_id".into(), lookup("user_id"))]),
         kinds: BTreeMap::from([("size".into(), Kind::Int { bits: 64, signed: true }), ("sum".into(), decimal)]),
         filter: Some("size > 0 and not deleted".into()),
+        references: BTreeMap::from([("owner".into(), "users".into()), ("copy_of".into(), "files".into())]),
+        unique: vec!["path".into()],
     };
     assert_eq!(plan.datasets[1].fields, wanted);
     assert_eq!(plan.datasets[0].fields, FieldsPlan::default());
@@ -53,6 +57,14 @@ fn every_mistake_is_named_where_it_stands() {
         (r#"lookup = { a = { dataset = "users", field = "x", key = "y" } }"#, "found the unknown key `key` in"),
         (r#"type = { a = "varchar" }"#, "27:14: found `varchar`, which is not a type; write one of bool, int8"),
         ("drop = [\"a\"]\ntype = { a = \"text\" }", "found a type for `a`, which is dropped; write one of the two"),
+        (r#"references = { a = "user" }"#, "27:20: found `user`, but there is no dataset of this name"),
+        (r#"references = { a = 1 }"#, "27:20: found"),
+        (
+            "lookup = { a = { dataset = \"users\", field = \"x\" } }\nreferences = { a = \"users\" }",
+            "28:20: found `a`, which is looked up, and refers to what it was found in; write one of the two",
+        ),
+        (r#"unique = ["id"]"#, "27:10: found the key, which comes once anyway; write the list without it"),
+        (r#"unique = "email""#, "27:10: found"),
         (r#"filter = "size >""#, "27:10: found `size >`, which is no expression"),
         ("constant = { c = 1 }\nback = [\"c\"]", "`c` in `dataset.back`, which is a constant, which the legacy side"),
         ("rename = { a = \"b\" }\nback = [\"a\"]", "`a` in `dataset.back`, which is `b` on the new side"),
@@ -67,4 +79,6 @@ fn every_mistake_is_named_where_it_stands() {
     let unmoved = with(r#"lookup = { a = { dataset = "users", field = "x" } }"#).replace("needs = [\"users\"]\n", "");
     let problems = read(&unmoved).unwrap_err().to_string();
     assert!(problems.contains("`users`, which need not have moved by then; write `needs = [\"users\"]`"), "{problems}");
+    let unmoved = with(r#"references = { a = "users" }"#).replace("needs = [\"users\"]\n", "");
+    assert!(read(&unmoved).unwrap_err().to_string().contains("`users`, which need not have moved by then"));
 }

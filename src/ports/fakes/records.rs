@@ -222,7 +222,7 @@ impl RecordStore for FakeStore {
         self.around("describe", |sets| {
             let count = sets.rows.get(&set.name).map_or(0, BTreeMap::len);
             let fields = sets.fields.get(&set.name).cloned().unwrap_or_default();
-            Ok(SetInfo { count: Some(count as u64), fields, writable: !sets.locked })
+            Ok(SetInfo { count: Some(count as u64), fields, writable: !sets.locked, ..SetInfo::default() })
         })
         .await
     }

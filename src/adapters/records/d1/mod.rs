@@ -163,35 +163,30 @@ fn rendered(statement: Statement) -> Json {
         sql = format!("SELECT {}", columns.join(", "));
     }
     let mut params: Vec<Json> = Vec::new();
-    let mut cells = statement.cells.into_iter();
-    for text in statement.texts {
-        sql.push_str(&text);
-        match cells.next() {
-            None => {}
-            Some(Cell::Null) => sql.push_str("NULL"),
-            Some(Cell::Int(number)) => sql.push_str(&number.to_string()),
-            Some(Cell::Real(number)) if number.is_infinite() => {
-                sql.push_str(if number > 0.0 { "9e999" } else { "-9e999" });
-            }
-            Some(Cell::Real(number)) => {
-                params.push(number.into());
-                sql.push_str("CAST(? AS REAL)");
-            }
-            Some(Cell::Text(text)) => {
-                params.push(text.into());
-                sql.push('?');
-            }
-            Some(Cell::Blob(bytes)) if bytes.len() <= SHORT => {
-                for part in ["x'", &hex::encode(bytes), "'"] {
-                    sql.push_str(part);
-                }
-            }
-            Some(Cell::Blob(bytes)) => {
-                params.push(hex::encode(bytes).into());
-                sql.push_str("unhex(?)");
+    sql.push_str(&statement.filled(|sql, cell| match cell {
+        Cell::Null => sql.push_str("NULL"),
+        Cell::Int(number) => sql.push_str(&number.to_string()),
+        Cell::Real(number) if number.is_infinite() => {
+            sql.push_str(if number > 0.0 { "9e999" } else { "-9e999" });
+        }
+        Cell::Real(number) => {
+            params.push(number.into());
+            sql.push_str("CAST(? AS REAL)");
+        }
+        Cell::Text(text) => {
+            params.push(text.into());
+            sql.push('?');
+        }
+        Cell::Blob(bytes) if bytes.len() <= SHORT => {
+            for part in ["x'", &hex::encode(bytes), "'"] {
+                sql.push_str(part);
             }
         }
-    }
+        Cell::Blob(bytes) => {
+            params.push(hex::encode(bytes).into());
+            sql.push_str("unhex(?)");
+        }
+    }));
     json!({ "sql": sql, "params": params })
 }
 

@@ -87,7 +87,7 @@ impl RecordStore for HttpStore {
         let page = self.page(&doing, set, None, &Cursor::START, 1).await?;
         let fields = page.records.first().map(|record| record.0.keys().map(Field::named).collect()).unwrap_or_default();
         // Nobody can tell without writing, and refusing here would block an endpoint that takes writes.
-        Ok(SetInfo { count: page.total, fields, writable: true })
+        Ok(SetInfo { count: page.total, fields, writable: true, ..SetInfo::default() })
     }
 
     async fn read(&self, set: &SetRef, from: &Cursor, limit: u32) -> Result<Page> {

@@ -42,15 +42,17 @@ pub(in super::super) type Cells = Vec<Cell>;
 pub(in super::super) struct Statement {
     /// Expressions that it answers with, of which the engine makes columns in its own way; none if it answers nothing.
     pub(in super::super) columns: Vec<String>,
-    /// What follows `SELECT` and its columns, or the whole statement: texts, with a cell behind each but the last.
-    pub(in super::super) texts: Vec<String>,
-    pub(in super::super) cells: Cells,
+    /// What follows `SELECT` and its columns, or the whole statement, without its cells.
+    text: String,
+    /// Where in the text the cells stand.
+    places: Vec<usize>,
+    cells: Cells,
 }
 
 impl Statement {
     /// A statement that answers nothing.
     pub(super) fn act(text: impl Into<String>) -> Self {
-        Self { columns: Vec::new(), texts: vec![text.into()], cells: Vec::new() }
+        Self { text: text.into(), ..Self::default() }
     }
 
     /// A statement that answers with these expressions; `rest` begins with ` FROM`.
@@ -58,17 +60,28 @@ impl Statement {
         Self { columns: columns.into_iter().map(Into::into).collect(), ..Self::act(rest) }
     }
 
+    /// What follows the columns: `hole` for each cell into the text, and the cells.
+    pub(in super::super) fn filled(self, mut hole: impl FnMut(&mut String, Cell)) -> String {
+        let mut out = String::with_capacity(self.text.len() + 2 * self.places.len());
+        let mut at = 0;
+        for (place, cell) in self.places.into_iter().zip(self.cells) {
+            out.push_str(&self.text[at..place]);
+            at = place;
+            hole(&mut out, cell);
+        }
+        out.push_str(&self.text[at..]);
+        out
+    }
+
     /// Goes on with this text.
     pub(super) fn text(&mut self, text: &str) {
-        if let Some(last) = self.texts.last_mut() {
-            last.push_str(text);
-        }
+        self.text.push_str(text);
     }
 
     /// Goes on with this value.
     pub(super) fn cell(&mut self, cell: Cell) {
+        self.places.push(self.text.len());
         self.cells.push(cell);
-        self.texts.push(String::new());
     }
 
     /// Goes on with these values and commas between.
@@ -77,6 +90,14 @@ impl Statement {
             self.text(if n > 0 { ", " } else { "" });
             self.cell(cell);
         }
+    }
+
+    /// Goes on with another statement's text and values.
+    pub(super) fn statement(&mut self, other: Self) {
+        let begins = self.text.len();
+        self.text.push_str(&other.text);
+        self.places.extend(other.places.into_iter().map(|place| begins + place));
+        self.cells.extend(other.cells);
     }
 
     /// The same with a text at its end.

@@ -78,12 +78,7 @@ impl<E: Engine> LiteStore<E> {
         let mut ask = select(&table).then(" WHERE 1");
         if let Some(only) = only {
             ask.text(" AND ");
-            for (n, text) in only.texts.iter().enumerate() {
-                ask.text(text);
-                if let Some(cell) = only.cells.get(n) {
-                    ask.cell(cell.clone());
-                }
-            }
+            ask.statement(only);
         }
         for (sign, text) in [(">", &span.after), ("<=", &span.upto)] {
             if let Some(text) = text {
@@ -165,7 +160,7 @@ impl<E: Engine> RecordStore for LiteStore<E> {
             let table = self.table(&doing, set).await?;
             table.key(&doing, &set.key)?;
             let count = self.count(&doing, &table).await?;
-            Ok(SetInfo { count: Some(count), fields: table.fields(), writable: table.writable })
+            Ok(table.info(Some(count)))
         })
         .await
     }

@@ -8,6 +8,7 @@ use super::{
 use crate::{
     error::{Fault, FaultKind, Result},
     model::Field,
+    ports::Link,
 };
 use std::collections::BTreeSet;
 
@@ -59,5 +60,21 @@ pub(super) async fn discover(doing: &str, engine: &dyn Engine, name: &str) -> Re
         sql::Column { unique: unique.contains(&field.name), field, sql: declared, padded: false }
     };
     let columns = columns.iter().map(column).collect();
-    Ok(sql::Table { place: quoted(&name), name, columns, view, writable: !view && engine.is_writable() })
+    let links = links(doing, engine, &name).await?;
+    Ok(sql::Table { place: quoted(&name), name, columns, view, writable: !view && engine.is_writable(), links })
+}
+
+/// The table's foreign keys of one column. One that names no column refers to the other table's primary key.
+async fn links(doing: &str, engine: &dyn Engine, name: &str) -> Result<Vec<Link>> {
+    let asked = [
+        "max(f.\"from\")",
+        "max(f.\"table\")",
+        "coalesce(max(f.\"to\"), (SELECT max(c.name) FROM pragma_table_info(f.\"table\") AS c WHERE c.pk > 0 HAVING count(*) = 1))",
+    ];
+    let asked = Statement::ask(asked, " FROM pragma_foreign_key_list(")
+        .with(Cell::Text(name.to_owned()))
+        .then(") AS f GROUP BY f.id HAVING count(*) = 1 ORDER BY 1");
+    let text = |row: &Cells, at: usize| row.get(at).and_then(Cell::text).map(ToOwned::to_owned);
+    let link = |row: &Cells| Some(Link { field: text(row, 0)?, set: text(row, 1)?, key: text(row, 2)? });
+    Ok(engine.read(doing, asked, None).await?.rows.iter().filter_map(link).collect())
 }

@@ -33,8 +33,8 @@ pub(super) fn kind(declared: &str) -> Kind {
 
 /// The column turns texts that look like numbers into numbers (source: sqlite.org/datatype3.html, section 3.1).
 fn makes_numbers(declared: &str) -> bool {
-    let declared = declared.to_uppercase();
-    let has = |part: &str| declared.contains(part);
+    let has =
+        |part: &str| declared.as_bytes().windows(part.len()).any(|some| some.eq_ignore_ascii_case(part.as_bytes()));
     has("INT") || !(has("CHAR") || has("CLOB") || has("TEXT") || has("BLOB") || declared.is_empty())
 }
 
@@ -44,7 +44,7 @@ fn makes_numbers(declared: &str) -> bool {
 /// Says what the column would make of it.
 pub(super) fn cell(column: &Column, value: &Value) -> Result<Cell, String> {
     let otherwise = |shown: &str| Err(format!("this column would keep {} otherwise", text::clean(shown, 60)));
-    let numbers = makes_numbers(&column.sql);
+    let numbers = || makes_numbers(&column.sql);
     Ok(match value {
         Value::Null => Cell::Null,
         Value::Bool(yes) => Cell::Int((*yes).into()),
@@ -54,24 +54,29 @@ pub(super) fn cell(column: &Column, value: &Value) -> Result<Cell, String> {
         Value::Text(text) => match (&column.field.kind, text.as_str()) {
             (Kind::Float { .. }, "Infinity") => Cell::Real(f64::INFINITY),
             (Kind::Float { .. }, "-Infinity") => Cell::Real(f64::NEG_INFINITY),
-            (_, text) if numbers && Decimal::parse(text.trim()).is_some() => {
+            (_, text) if may_be_number(text) && numbers() && Decimal::parse(text.trim()).is_some() => {
                 return otherwise(&format!("the text `{text}`"));
             }
             _ => Cell::Text(text.clone()),
         },
-        Value::Decimal(number) if !numbers => Cell::Text(number.to_string()),
+        Value::Decimal(number) if !numbers() => Cell::Text(number.to_string()),
         Value::Decimal(number) => match (number.as_str().parse(), number.as_str().parse::<f64>()) {
             (Ok(whole), _) => Cell::Int(whole),
             (_, Ok(real)) if Decimal::parse(&format!("{real:e}")).as_ref() == Some(number) => Cell::Real(real),
             _ => return otherwise(number.as_str()),
         },
-        Value::Json(serde_json::Value::Number(number)) if numbers => match (number.as_i64(), number.as_f64()) {
+        Value::Json(serde_json::Value::Number(number)) if numbers() => match (number.as_i64(), number.as_f64()) {
             (Some(whole), _) => Cell::Int(whole),
             (None, Some(real)) if number.is_f64() && real.fract() != 0.0 => Cell::Real(real),
             _ => return otherwise(&number.to_string()),
         },
         Value::Json(json) => Cell::Text(json.to_string()),
     })
+}
+
+/// A number begins like this; most texts do not.
+fn may_be_number(text: &str) -> bool {
+    text.trim_start().starts_with(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | '.'))
 }
 
 /// The cell of a key, which is said as a text.

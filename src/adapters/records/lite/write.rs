@@ -57,22 +57,24 @@ impl LiteWriter<'_> {
     }
 
     /// Upserts whole rows.
-    fn upsert(&self, group: &Group<'_>, rows: &[Cells]) -> Vec<Statement> {
+    fn upsert(&self, group: &Group<'_>, rows: Vec<Cells>) -> Vec<Statement> {
         let names: Vec<String> = group.columns.iter().map(|column| quoted(&column.field.name)).collect();
         let key = &names[group.key];
         let sets: Vec<String> =
             names.iter().filter(|name| *name != key).map(|name| format!("{name} = excluded.{name}")).collect();
         let conflict = if sets.is_empty() { "NOTHING".to_owned() } else { format!("UPDATE SET {}", sets.join(", ")) };
-        let upsert = |rows: &[Cells]| {
+        let pieces: Vec<usize> = self.pieces(&rows, names.len()).iter().map(|piece| piece.len()).collect();
+        let mut rows = rows.into_iter();
+        let upsert = |count: usize| {
             let mut upsert = Statement::act(format!("INSERT INTO {} ({}) VALUES ", self.table.place, names.join(", ")));
-            for (n, row) in rows.iter().enumerate() {
+            for (n, row) in rows.by_ref().take(count).enumerate() {
                 upsert.text(if n > 0 { ", (" } else { "(" });
-                upsert.cells(row.iter().cloned());
+                upsert.cells(row);
                 upsert.text(")");
             }
             upsert.then(&format!(" ON CONFLICT ({key}) DO {conflict}"))
         };
-        self.pieces(rows, names.len()).into_iter().map(upsert).collect()
+        pieces.into_iter().map(upsert).collect()
     }
 
     /// Updates a row, and inserts it where it was not.
@@ -97,17 +99,17 @@ impl LiteWriter<'_> {
 
 #[async_trait]
 impl Writer for LiteWriter<'_> {
-    fn fitting(&self, _group: &Group<'_>, rows: &[Row]) -> usize {
+    fn fitting(&self, _group: &Group<'_>, rows: &[Row<'_>]) -> usize {
         let mut bytes = 0;
-        let fits = |row: &&Row| {
+        let fits = |row: &&Row<'_>| {
             bytes += row.values.iter().map(|value| super::super::sql::weight(value) + 16).sum::<usize>();
             bytes <= self.limits.attempt
         };
         rows.iter().take_while(fits).count()
     }
 
-    async fn attempt(&mut self, group: &Group<'_>, rows: &[Row]) -> Result<Attempt> {
-        let row = |row: &Row| {
+    async fn attempt(&mut self, group: &Group<'_>, rows: &[Row<'_>]) -> Result<Attempt> {
+        let row = |row: &Row<'_>| {
             let pairs = group.columns.iter().zip(&row.values);
             pairs
                 .map(|(column, value)| {
@@ -122,7 +124,7 @@ impl Writer for LiteWriter<'_> {
         let mut statements = self.ask(group, &cells);
         let asked = statements.len();
         if self.table.is_whole(&group.columns) {
-            statements.extend(self.upsert(group, &cells));
+            statements.extend(self.upsert(group, cells));
         } else {
             statements.extend(cells.iter().flat_map(|row| self.update(group, row)));
         }

@@ -257,7 +257,7 @@ impl RecordStore for LocalStorage {
                 None
             }
         };
-        Ok(SetInfo { count, fields: fields(), writable: false })
+        Ok(SetInfo { count, fields: fields(), ..SetInfo::default() })
     }
 
     async fn read(&self, set: &SetRef, from: &Cursor, limit: u32) -> Result<Page> {

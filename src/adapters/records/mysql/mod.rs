@@ -223,7 +223,24 @@ impl RecordStore for MySqlStore {
             table.key(&doing, &set.key)?;
             session.end(&doing).await?;
             let count = Box::pin(self.count(&doing, &table)).await?;
-            Ok(SetInfo { count, fields: table.fields(), writable: table.writable })
+            Ok(table.info(count))
+        })
+        .await
+    }
+
+    async fn sketch(&self, set: &SetRef) -> Result<SetInfo> {
+        let doing = format!("look at {} in {}", set.name, self.name);
+        self.looks.forget(&set.name);
+        self.call(&doing, set, async {
+            let mut session = self.sessions.begin(&doing, false).await?;
+            let table = self.table(&doing, &mut session, set).await?;
+            table.key(&doing, &set.key)?;
+            let about = schema::about(&doing, &mut session, &set.name).await?;
+            session.end(&doing).await?;
+            match about.filter(|about| *about > sql::FEW) {
+                Some(about) => Ok(SetInfo { estimated: true, ..table.info(Some(about)) }),
+                None => Ok(table.info(Box::pin(self.count(&doing, &table)).await?)),
+            }
         })
         .await
     }

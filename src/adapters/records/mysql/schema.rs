@@ -8,6 +8,7 @@ use super::{
 use crate::{
     error::{Fault, FaultKind, Result},
     model::{Field, Kind, Value},
+    ports::Link,
 };
 use sqlx::mysql::MySqlRow;
 
@@ -29,21 +30,15 @@ pub(super) fn place(name: &str) -> String {
 
 /// Whether there is a table of this name.
 pub(super) async fn is_there(doing: &str, session: &mut Session<'_>, name: &str) -> Result<bool> {
-    let (schema, table) =
-        name.split_once('.').map_or(("database()".to_owned(), name), |(schema, table)| (literal(schema), table));
-    let sql = format!(
-        "SELECT 1 FROM information_schema.tables WHERE table_schema = {schema} AND table_name = {}",
-        literal(table)
-    );
+    let (_, which) = which(name);
+    let sql = format!("SELECT 1 FROM information_schema.tables WHERE {which}");
     Ok(!session.rows(doing, &sql).await?.is_empty())
 }
 
 /// The table of this name, in the address's database unless the name says another (`database.table`).
 pub(super) async fn discover(doing: &str, session: &mut Session<'_>, name: &str) -> Result<sql::Table> {
-    let (schema, table) =
-        name.split_once('.').map_or(("database()".to_owned(), name), |(schema, table)| (literal(schema), table));
+    let (schema, which) = which(name);
     let place = place(name);
-    let which = format!("table_schema = {schema} AND table_name = {}", literal(table));
     let found = session
         .rows(
             doing,
@@ -87,7 +82,37 @@ pub(super) async fn discover(doing: &str, session: &mut Session<'_>, name: &str)
         )
         .await?;
     let columns = columns.iter().map(|row| column(row, &checks)).collect();
-    Ok(sql::Table { name: name.to_owned(), place, columns, view, writable })
+    let links = links(doing, session, &which).await?;
+    Ok(sql::Table { name: name.to_owned(), place, columns, view, writable, links })
+}
+
+/// The database of this table in a statement, and what holds for the catalog's rows of the table.
+fn which(name: &str) -> (String, String) {
+    let (schema, table) =
+        name.split_once('.').map_or(("database()".to_owned(), name), |(schema, table)| (literal(schema), table));
+    let which = format!("table_schema = {schema} AND table_name = {}", literal(table));
+    (schema, which)
+}
+
+/// The table's foreign keys of one column.
+async fn links(doing: &str, session: &mut Session<'_>, which: &str) -> Result<Vec<Link>> {
+    let sql = format!(
+        "SELECT max(column_name), \
+            CASE WHEN max(referenced_table_schema) = database() THEN max(referenced_table_name) \
+                ELSE concat(max(referenced_table_schema), '.', max(referenced_table_name)) END, \
+            max(referenced_column_name) \
+         FROM information_schema.key_column_usage WHERE {which} AND referenced_table_name IS NOT NULL \
+         GROUP BY constraint_name HAVING count(*) = 1 ORDER BY 1"
+    );
+    let link = |row: &MySqlRow| Some(Link { field: text(row, 0)?, set: text(row, 1)?, key: text(row, 2)? });
+    Ok(session.rows(doing, &sql).await?.iter().filter_map(link).collect())
+}
+
+/// How many rows the server's statistics say that the table has.
+pub(super) async fn about(doing: &str, session: &mut Session<'_>, name: &str) -> Result<Option<u64>> {
+    let sql = format!("SELECT table_rows FROM information_schema.tables WHERE {}", which(name).1);
+    let rows = session.rows(doing, &sql).await?;
+    Ok(rows.first().and_then(|row| text(row, 0)).and_then(|rows| rows.parse().ok()))
 }
 
 fn column(row: &MySqlRow, checks: &[String]) -> sql::Column {

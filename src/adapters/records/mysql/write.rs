@@ -32,7 +32,7 @@ pub(super) struct MySqlWriter<'a, 's> {
 
 impl MySqlWriter<'_, '_> {
     /// Keys of these rows that are there.
-    async fn there(&mut self, group: &Group<'_>, rows: &[Row]) -> Result<HashSet<String>> {
+    async fn there(&mut self, group: &Group<'_>, rows: &[Row<'_>]) -> Result<HashSet<String>> {
         let column = group.columns[group.key];
         let key = quoted(&column.field.name);
         let mut sql = format!("SELECT {key} FROM {} WHERE {key} IN (", self.table.place);
@@ -51,7 +51,7 @@ impl MySqlWriter<'_, '_> {
     }
 
     /// One statement for rows that are whole, or that are new.
-    fn upsert(&self, group: &Group<'_>, rows: &[Row]) -> String {
+    fn upsert(&self, group: &Group<'_>, rows: &[Row<'_>]) -> String {
         let names: Vec<String> = group.columns.iter().map(|column| quoted(&column.field.name)).collect();
         let mut sql = format!("INSERT INTO {} ({}) VALUES ", self.table.place, names.join(", "));
         for (n, row) in rows.iter().enumerate() {
@@ -76,7 +76,7 @@ impl MySqlWriter<'_, '_> {
     }
 
     /// A statement for a row that is there, whose other columns stay.
-    fn update(&self, group: &Group<'_>, row: &Row) -> Option<String> {
+    fn update(&self, group: &Group<'_>, row: &Row<'_>) -> Option<String> {
         let mut sql = format!("UPDATE {} SET ", self.table.place);
         let others = || group.columns.iter().zip(&row.values).enumerate().filter(|(at, _)| *at != group.key);
         for (n, (_, (column, value))) in others().enumerate() {
@@ -93,10 +93,10 @@ impl MySqlWriter<'_, '_> {
     async fn statements(
         &mut self,
         group: &Group<'_>,
-        rows: &[Row],
+        rows: &[Row<'_>],
         there: &HashSet<String>,
     ) -> Result<(), sqlx::Error> {
-        let is_there = |row: &Row| there.contains(&row.values[group.key].to_text());
+        let is_there = |row: &Row<'_>| there.contains(&row.values[group.key].to_text());
         if rows.len() == 1 && is_there(&rows[0]) && !self.table.is_whole(&group.columns) {
             return match self.update(group, &rows[0]) {
                 Some(sql) => self.session.run(&sql).await,
@@ -109,21 +109,23 @@ impl MySqlWriter<'_, '_> {
 
 #[async_trait]
 impl Writer for MySqlWriter<'_, '_> {
-    fn fitting(&self, group: &Group<'_>, rows: &[Row]) -> usize {
+    fn fitting(&self, group: &Group<'_>, rows: &[Row<'_>]) -> usize {
         if !self.table.is_whole(&group.columns) {
             return 1;
         }
         let mut bytes = 0;
         let most = MOST_BYTES.min(self.session.packet() / 4);
-        let fits = |row: &&Row| {
+        let fits = |row: &&Row<'_>| {
             bytes += row.values.iter().map(|value| weight(value) + 4).sum::<usize>();
             bytes <= most
         };
         rows.iter().take(MOST_ROWS).take_while(fits).count()
     }
 
-    async fn attempt(&mut self, group: &Group<'_>, rows: &[Row]) -> Result<Attempt> {
-        if rows.len() == 1 && rows[0].values.iter().map(weight).sum::<usize>() + 4096 > self.session.packet() {
+    async fn attempt(&mut self, group: &Group<'_>, rows: &[Row<'_>]) -> Result<Attempt> {
+        if rows.len() == 1
+            && rows[0].values.iter().map(|value| weight(value)).sum::<usize>() + 4096 > self.session.packet()
+        {
             return Ok(Attempt::Refused(format!(
                 "longer than the {} bytes of the server's max_allowed_packet",
                 self.session.packet()

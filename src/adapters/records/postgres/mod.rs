@@ -293,7 +293,23 @@ impl RecordStore for PostgresStore {
             table.key(&doing, &set.key)?;
             session.end(&doing).await?;
             let count = Box::pin(self.count(&doing, &table)).await?;
-            Ok(SetInfo { count, fields: table.fields(), writable: table.writable })
+            Ok(table.info(count))
+        })
+        .await
+    }
+
+    async fn sketch(&self, set: &SetRef) -> Result<SetInfo> {
+        let doing = format!("look at {} in {}", set.name, self.name);
+        self.call(&doing, set, async {
+            let mut session = self.sessions.begin(&doing, false).await?;
+            let table = self.look(&doing, &mut session, set).await?;
+            table.key(&doing, &set.key)?;
+            let about = schema::about(&doing, &mut session, &table).await?;
+            session.end(&doing).await?;
+            match about.filter(|about| *about > sql::FEW) {
+                Some(about) => Ok(SetInfo { estimated: true, ..table.info(Some(about)) }),
+                None => Ok(table.info(Box::pin(self.count(&doing, &table)).await?)),
+            }
         })
         .await
     }

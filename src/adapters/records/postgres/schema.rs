@@ -6,8 +6,9 @@ use crate::{
     error::{Fault, FaultKind, Result},
     model::Field,
     plan::TableName,
+    ports::Link,
 };
-use sqlx::{PgConnection, Row as _, postgres::PgRow};
+use sqlx::{AssertSqlSafe, PgConnection, Row as _, postgres::PgRow};
 
 /// A table's name as its parts.
 pub(super) fn named(name: &str) -> TableName {
@@ -49,8 +50,36 @@ pub(super) async fn discover(
         || -> Result<(i64, String, bool), sqlx::Error> { Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?)) };
     let (oid, kind, writable) = read().map_err(wrong)?;
     let columns = columns(&mut session.connection, oid).await.map_err(wrong)?;
+    let links = links(&mut session.connection, oid).await.map_err(wrong)?;
     let view = !matches!(kind.as_str(), "r" | "p");
-    Ok(sql::Table { name: named.to_string(), place, columns, view, writable: writable && !view })
+    Ok(sql::Table { name: named.to_string(), place, columns, view, writable: writable && !view, links })
+}
+
+/// The table's foreign keys of one column. The other table is named as this connection would find it.
+async fn links(connection: &mut PgConnection, table: i64) -> Result<Vec<Link>, sqlx::Error> {
+    let rows = sqlx::query(
+        "SELECT a.attname::text, CASE WHEN pg_table_is_visible(t.oid) THEN '' ELSE n.nspname || '.' END || t.relname, \
+            o.attname::text \
+         FROM pg_constraint AS c \
+            JOIN pg_attribute AS a ON a.attrelid = c.conrelid AND a.attnum = c.conkey[1] \
+            JOIN pg_class AS t ON t.oid = c.confrelid JOIN pg_namespace AS n ON n.oid = t.relnamespace \
+            JOIN pg_attribute AS o ON o.attrelid = c.confrelid AND o.attnum = c.confkey[1] \
+         WHERE c.contype = 'f' AND c.conrelid = $1::bigint::oid AND cardinality(c.conkey) = 1 ORDER BY 1",
+    )
+    .bind(table)
+    .fetch_all(connection)
+    .await?;
+    let link = |row: &PgRow| Ok(Link { field: row.try_get(0)?, set: row.try_get(1)?, key: row.try_get(2)? });
+    rows.iter().map(link).collect()
+}
+
+/// How many rows the planner expects in the table, from its statistics and from how long its files are now.
+pub(super) async fn about(doing: &str, session: &mut Session<'_>, table: &sql::Table) -> Result<Option<u64>> {
+    let sql = format!("EXPLAIN SELECT FROM {}", table.place);
+    let row = sqlx::query(AssertSqlSafe(sql)).fetch_one(&mut session.connection).await;
+    let plan: String = row.and_then(|row| row.try_get(0)).map_err(|error| fault(doing, error))?;
+    let rows = plan.split_once(" rows=").and_then(|(_, rest)| rest.split(' ').next());
+    Ok(rows.and_then(|rows| rows.parse().ok()))
 }
 
 async fn columns(connection: &mut PgConnection, table: i64) -> Result<Vec<sql::Column>, sqlx::Error> {

@@ -49,7 +49,7 @@ impl PostgresWriter<'_, '_> {
     }
 
     /// Copies the rows, if all of them are new.
-    async fn copy(&mut self, group: &Group<'_>, rows: &[Row]) -> Result<bool> {
+    async fn copy(&mut self, group: &Group<'_>, rows: &[Row<'_>]) -> Result<bool> {
         let names: Vec<String> = group.columns.iter().map(|column| quoted(&column.field.name)).collect();
         let statement = format!("COPY {} ({}) FROM STDIN", self.table.place, names.join(", "));
         let mut lines = Vec::new();
@@ -78,7 +78,7 @@ impl PostgresWriter<'_, '_> {
     }
 
     /// Upserts rows that are whole: for each whether it is new.
-    async fn upsert(&mut self, group: &Group<'_>, rows: &[&Row]) -> Result<Vec<bool>, sqlx::Error> {
+    async fn upsert(&mut self, group: &Group<'_>, rows: &[&Row<'_>]) -> Result<Vec<bool>, sqlx::Error> {
         let key = quoted(&group.columns[group.key].field.name);
         let place = &self.table.place;
         let mut sets: Vec<String> = others(group).map(|column| set(column, "excluded")).collect();
@@ -105,7 +105,7 @@ impl PostgresWriter<'_, '_> {
     }
 
     /// Updates the rows that are there: which of them were.
-    async fn update(&mut self, group: &Group<'_>, rows: &[&Row]) -> Result<HashSet<usize>, sqlx::Error> {
+    async fn update(&mut self, group: &Group<'_>, rows: &[&Row<'_>]) -> Result<HashSet<usize>, sqlx::Error> {
         let column = group.columns[group.key];
         let key = quoted(&column.field.name);
         let mut sets: Vec<String> = (1..)
@@ -133,13 +133,13 @@ impl PostgresWriter<'_, '_> {
     }
 
     /// The attempt in one statement, or in two if the records are no whole rows.
-    async fn statements(&mut self, group: &Group<'_>, rows: &[Row]) -> Result<Vec<bool>, sqlx::Error> {
-        let all: Vec<&Row> = rows.iter().collect();
+    async fn statements(&mut self, group: &Group<'_>, rows: &[Row<'_>]) -> Result<Vec<bool>, sqlx::Error> {
+        let all: Vec<&Row<'_>> = rows.iter().collect();
         if self.table.is_whole(&group.columns) {
             return self.upsert(group, &all).await;
         }
         let there = self.update(group, &all).await?;
-        let missing: Vec<&Row> =
+        let missing: Vec<&Row<'_>> =
             all.into_iter().enumerate().filter(|(n, _)| !there.contains(n)).map(|(_, row)| row).collect();
         if !missing.is_empty() && self.upsert(group, &missing).await?.len() < missing.len() {
             return Ok(Vec::new());
@@ -150,16 +150,16 @@ impl PostgresWriter<'_, '_> {
 
 #[async_trait]
 impl Writer for PostgresWriter<'_, '_> {
-    fn fitting(&self, _group: &Group<'_>, rows: &[Row]) -> usize {
+    fn fitting(&self, _group: &Group<'_>, rows: &[Row<'_>]) -> usize {
         let mut bytes = 0;
-        let fits = |row: &&Row| {
-            bytes += row.values.iter().map(super::super::sql::weight).sum::<usize>();
+        let fits = |row: &&Row<'_>| {
+            bytes += row.values.iter().map(|value| super::super::sql::weight(value)).sum::<usize>();
             bytes <= MOST_BYTES
         };
         rows.iter().take_while(fits).count()
     }
 
-    async fn attempt(&mut self, group: &Group<'_>, rows: &[Row]) -> Result<Attempt> {
+    async fn attempt(&mut self, group: &Group<'_>, rows: &[Row<'_>]) -> Result<Attempt> {
         if self.fresh && rows.len() >= WORTH_A_COPY {
             if self.copy(group, rows).await? {
                 self.stays().await?;
@@ -200,9 +200,10 @@ fn given(group: &Group<'_>) -> String {
 }
 
 /// The texts of the rows, by columns.
-fn texts(group: &Group<'_>, rows: &[&Row]) -> Texts {
+fn texts(group: &Group<'_>, rows: &[&Row<'_>]) -> Texts {
     let column = |(at, column): (usize, &&Column)| {
-        let text = |row: &&Row| values::write(&column.field.kind, &row.values[at]).map(std::borrow::Cow::into_owned);
+        let text =
+            |row: &&Row<'_>| values::write(&column.field.kind, &row.values[at]).map(std::borrow::Cow::into_owned);
         rows.iter().map(text).collect()
     };
     group.columns.iter().enumerate().map(column).collect()

@@ -7,17 +7,17 @@ use crate::{
     ports::WriteOutcome,
 };
 use async_trait::async_trait;
-use std::collections::HashSet;
+use std::{borrow::Cow, collections::HashSet};
 
 use super::{Column, Table};
 
 /// A record whose values have the form of their columns.
 #[derive(Debug)]
-pub(in super::super) struct Row {
+pub(in super::super) struct Row<'r> {
     /// Which of the batch's records it is.
     pub(in super::super) index: usize,
     /// By the group's columns.
-    pub(in super::super) values: Vec<Value>,
+    pub(in super::super) values: Vec<Cow<'r, Value>>,
 }
 
 /// Records with the same fields and each key once: they fit into one statement.
@@ -25,14 +25,41 @@ pub(in super::super) struct Group<'t> {
     pub(in super::super) columns: Vec<&'t Column>,
     /// Where the key stands among the columns.
     pub(in super::super) key: usize,
-    pub(in super::super) rows: Vec<Row>,
+    pub(in super::super) rows: Vec<Row<'t>>,
+    /// Where each field of a record stands among the columns.
+    order: Vec<usize>,
+}
+
+impl<'t> Group<'t> {
+    /// A group of records with the fields of this one.
+    fn new(table: &'t Table, key: &str, record: &Record) -> Self {
+        let columns: Vec<_> = table.columns.iter().filter(|c| record.0.contains_key(&c.field.name)).collect();
+        let place = |name: &str| columns.iter().position(|column| column.field.name == name);
+        let order = record.0.keys().filter_map(|name| place(name)).collect();
+        Self { key: place(key).unwrap_or_default(), columns, rows: Vec::new(), order }
+    }
+
+    /// The record has the fields of this group.
+    fn fits(&self, record: &Record) -> bool {
+        record.0.len() == self.order.len()
+            && record.0.keys().zip(&self.order).all(|(name, place)| self.columns[*place].field.name == *name)
+    }
+
+    /// The record's values in the order of the columns, or which of them does not fit and why.
+    fn values(&self, record: &'t Record) -> Result<Vec<Cow<'t, Value>>, String> {
+        let mut values = vec![Cow::Owned(Value::Null); self.columns.len()];
+        for ((name, value), place) in record.0.iter().zip(&self.order) {
+            values[*place] = self.columns[*place].taken(value).map_err(|why| format!("{name}: {why}"))?;
+        }
+        Ok(values)
+    }
 }
 
 /// The batch in groups that are to be written one after the other, and what became of the records that no group has.
 pub(in super::super) fn groups<'t>(
     table: &'t Table,
     key: &str,
-    records: &[Record],
+    records: &'t [Record],
 ) -> (Vec<Group<'t>>, Vec<Option<WriteOutcome>>) {
     let mut groups: Vec<Group<'t>> = Vec::new();
     let mut seen = HashSet::new();
@@ -42,22 +69,12 @@ pub(in super::super) fn groups<'t>(
             outcomes.push(Some(WriteOutcome::Rejected(format!("it has no {key}"))));
             continue;
         };
-        let same = |group: &Group<'_>| {
-            group.columns.len() == record.0.len()
-                && group.columns.iter().all(|column| record.0.contains_key(&column.field.name))
-        };
-        if !groups.last().is_some_and(same) || seen.contains(&text) {
-            let columns: Vec<_> = table.columns.iter().filter(|c| record.0.contains_key(&c.field.name)).collect();
-            let at = columns.iter().position(|column| column.field.name == key).unwrap_or_default();
-            groups.push(Group { columns, key: at, rows: Vec::new() });
+        if !groups.last().is_some_and(|group| group.fits(record)) || seen.contains(&text) {
+            groups.push(Group::new(table, key, record));
             seen.clear();
         }
         let Some(group) = groups.last_mut() else { continue };
-        let value = |column: &&Column| {
-            let name = &column.field.name;
-            column.taken(record.get(name).unwrap_or(&Value::Null)).map_err(|why| format!("{name}: {why}"))
-        };
-        match group.columns.iter().map(value).collect() {
+        match group.values(record) {
             Ok(values) => {
                 seen.insert(text);
                 group.rows.push(Row { index, values });
@@ -82,10 +99,10 @@ pub(in super::super) enum Attempt {
 #[async_trait]
 pub(in super::super) trait Writer: Send {
     /// How many rows from the first of these go into one attempt; at least one.
-    fn fitting(&self, group: &Group<'_>, rows: &[Row]) -> usize;
+    fn fitting(&self, group: &Group<'_>, rows: &[Row<'_>]) -> usize;
 
     /// Writes these rows, or none of them.
-    async fn attempt(&mut self, group: &Group<'_>, rows: &[Row]) -> Result<Attempt>;
+    async fn attempt(&mut self, group: &Group<'_>, rows: &[Row<'_>]) -> Result<Attempt>;
 }
 
 /// Writes the group; what is refused is halved until the rows stand alone that are to blame.

@@ -13,10 +13,15 @@ pub(super) mod times;
 use crate::{
     error::{Fault, FaultKind, Result},
     model::{Digest, Field, Key, Kind, Record, Value, text},
+    ports::{Link, SetInfo},
 };
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+/// Rows that are counted whoever is in a hurry.
+pub(super) const FEW: u64 = 200_000;
 
 /// A page ends early at about so many bytes of values: rows can be long.
 pub(super) const PAGE_BYTES: usize = 16 << 20;
@@ -45,13 +50,22 @@ pub(super) struct Table {
     pub(super) view: bool,
     /// This credential may write to it.
     pub(super) writable: bool,
+    /// Its foreign keys of one column.
+    pub(super) links: Vec<Link>,
 }
 
 impl Column {
     /// The value in this column's form, or why the column cannot hold it exactly.
-    pub(super) fn taken(&self, value: &Value) -> Result<Value, String> {
-        let value = exact::taken(&self.field.kind, value)?;
-        match (&value, &self.field.kind) {
+    pub(super) fn taken<'v>(&self, value: &'v Value) -> Result<Cow<'v, Value>, String> {
+        let value = match (&self.field.kind, value) {
+            // In this form already.
+            (Kind::Any, _)
+            | (Kind::Text { max: None, nul: true }, Value::Text(_))
+            | (Kind::Json, Value::Json(_))
+            | (_, Value::Null) => Cow::Borrowed(value),
+            (kind, value) => Cow::Owned(exact::taken(kind, value)?),
+        };
+        match (&*value, &self.field.kind) {
             (Value::Text(text), _) if self.padded && text.ends_with(' ') => {
                 Err("blanks at its end would not be kept".into())
             }
@@ -82,19 +96,25 @@ impl Table {
 
     /// Says which fields of the records cannot be written, if there are any: they have no column, or one that is computed.
     pub(super) fn takes(&self, doing: &str, records: &[Record]) -> Result<()> {
-        let wrong = |known: &BTreeSet<&str>, inside: bool| {
-            let fields: BTreeSet<&str> =
-                records.iter().flat_map(|record| record.0.keys()).map(String::as_str).collect();
-            let wrong = fields.into_iter().filter(|field| known.contains(field) == inside);
+        let mut fields: BTreeSet<&str> = BTreeSet::new();
+        let mut before: Option<&Record> = None;
+        for record in records {
+            // Records of one set have the same fields as a rule.
+            if before.is_none_or(|before| !before.0.keys().eq(record.0.keys())) {
+                fields.extend(record.0.keys().map(String::as_str));
+            }
+            before = Some(record);
+        }
+        let column = |name: &str| self.columns.iter().find(|column| column.field.name == name);
+        let wrong = |is_wrong: &dyn Fn(&str) -> bool| {
+            let wrong = fields.iter().filter(|name| is_wrong(name));
             wrong.map(|name| text::clean(name, 60)).collect::<Vec<_>>().join(", ")
         };
-        let all = self.columns.iter().map(|column| column.field.name.as_str()).collect();
-        let unknown = wrong(&all, false);
+        let unknown = wrong(&|name| column(name).is_none());
         if !unknown.is_empty() {
             return Err(refused(doing, format!("{} has no column for: {unknown}", self.name)));
         }
-        let computed = self.columns.iter().filter(|column| column.field.computed);
-        let computed = wrong(&computed.map(|column| column.field.name.as_str()).collect(), true);
+        let computed = wrong(&|name| column(name).is_some_and(|column| column.field.computed));
         if !computed.is_empty() {
             return Err(refused(doing, format!("{} computes by itself: {computed}", self.name)));
         }
@@ -108,9 +128,10 @@ impl Table {
         self.columns.iter().all(|column| free(&column.field) || given.contains(column.field.name.as_str()))
     }
 
-    /// The fields, for who asks what the set looks like.
-    pub(super) fn fields(&self) -> Vec<Field> {
-        self.columns.iter().map(|column| column.field.clone()).collect()
+    /// What the table is to somebody who asks what the set looks like, with so many rows.
+    pub(super) fn info(&self, count: Option<u64>) -> SetInfo {
+        let fields = self.columns.iter().map(|column| column.field.clone()).collect();
+        SetInfo { count, fields, writable: self.writable, links: self.links.clone(), ..SetInfo::default() }
     }
 }
 

@@ -166,11 +166,15 @@ async fn all(connection: &mut SqliteConnection, statements: Vec<Statement>) -> R
 }
 
 /// The statement with its values bound.
-fn prepared(statement: Statement) -> Query<'static, Sqlite, SqliteArguments> {
-    let text = statement.texts.join("?");
-    let text =
-        if statement.columns.is_empty() { text } else { format!("SELECT {}{text}", statement.columns.join(", ")) };
-    statement.cells.into_iter().fold(sqlx::query(AssertSqlSafe(text)), |query, cell| match cell {
+fn prepared(mut statement: Statement) -> Query<'static, Sqlite, SqliteArguments> {
+    let columns = std::mem::take(&mut statement.columns);
+    let mut cells = Vec::new();
+    let text = statement.filled(|text, cell| {
+        text.push('?');
+        cells.push(cell);
+    });
+    let text = if columns.is_empty() { text } else { format!("SELECT {}{text}", columns.join(", ")) };
+    cells.into_iter().fold(sqlx::query(AssertSqlSafe(text)), |query, cell| match cell {
         Cell::Null => query.bind(None::<String>),
         Cell::Int(number) => query.bind(number),
         Cell::Real(number) => query.bind(number),
@@ -186,9 +190,9 @@ fn cells(row: &SqliteRow) -> Result<Cells, sqlx::Error> {
         if raw.is_null() {
             return Ok(Cell::Null);
         }
-        let kept = raw.type_info().name().to_owned();
+        let kept = raw.type_info().into_owned();
         let read = || {
-            Ok(match kept.as_str() {
+            Ok(match kept.name() {
                 "INTEGER" => Cell::Int(<i64 as Decode<Sqlite>>::decode(raw)?),
                 "REAL" => Cell::Real(<f64 as Decode<Sqlite>>::decode(raw)?),
                 "TEXT" => Cell::Text(<String as Decode<Sqlite>>::decode(raw)?),

@@ -7,7 +7,7 @@
 use crate::{
     migrate::{
         compare::{Digester, Kinds},
-        mapping::{Found, Mapping},
+        mapping::{Found, Mapping, Ready},
     },
     model::{Digest, Field, Kind, Record, Value},
     plan::DatasetPlan,
@@ -114,6 +114,7 @@ impl Columns {
     /// In words what of which record cannot be carried.
     pub(crate) fn carry(&self, block: &Block) -> Result<Carried, String> {
         let plain = self.is_plain();
+        let ready = self.mapping.ready().map_err(|fault| fault.detail)?;
         let (mut records, mut left_out) = (Vec::with_capacity(block.rows()), Vec::new());
         let (mut lines, mut ends) = (Vec::new(), Vec::new());
         let mut cells = Vec::with_capacity(self.source.len());
@@ -125,7 +126,7 @@ impl Columns {
                 return Err("a line has not as many cells as there are columns".into());
             }
             values.clear();
-            let fits = self.values(&cells, &mut values)?;
+            let fits = self.values(&ready, &cells, &mut values)?;
             let key = values.first().filter(|key| !matches!(key, Value::Null)).ok_or("a record has no key")?;
             let key = key.to_text();
             if !fits {
@@ -144,14 +145,14 @@ impl Columns {
 
     /// The values of the target's columns, in their order. `false` if the filter leaves the record out: then only the key is
     /// there.
-    fn values(&self, cells: &[&[u8]], values: &mut Vec<Value>) -> Result<bool, String> {
+    fn values(&self, ready: &Ready<'_>, cells: &[&[u8]], values: &mut Vec<Value>) -> Result<bool, String> {
         let mut made = BTreeMap::new();
         if self.mapping.makes() {
             let mut record = BTreeMap::new();
             for at in &self.needed {
                 record.insert(self.source[*at].name.clone(), self.read(*at, cells)?);
             }
-            match self.mapping.made(&Record(record), &Found::new()).map_err(|fault| fault.detail)? {
+            match ready.made(&Record(record), &Found::new()).map_err(|fault| fault.detail)? {
                 Some(all) => made = all,
                 None => {
                     values.push(self.read(0, cells)?);
