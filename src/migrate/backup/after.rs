@@ -16,9 +16,9 @@ use super::{
 use crate::{
     engine::StepContext,
     error::{FaultKind, Result},
-    migrate::{lane::Lane, verified::counted},
+    migrate::{lane::Lane, records, verified::counted},
     model::{Check, Key, LaneKind, LaneStage, Record, Timestamp, Verdict},
-    plan::DatasetPlan,
+    plan::{DatasetPlan, OnConflict},
     ports::ConflictRow,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -161,7 +161,7 @@ impl Found {
 async fn runs_own(lane: &Lane<'_>, wrong: &[Wrong]) -> Result<BTreeSet<String>> {
     let kinds = lane.kinds().await?;
     let there = wrong.iter().filter_map(|one| Some((one.key.clone(), one.found.clone()?))).collect();
-    let mut own = copies(lane, &there).await?;
+    let mut own = copies(lane, &there, true).await?;
     for one in wrong {
         // The ledger keeps rows as JSON, which blurs what only a typed form tells apart.
         let blurred = Record::from_json(one.kept.to_json());
@@ -172,15 +172,20 @@ async fn runs_own(lane: &Lane<'_>, wrong: &[Wrong]) -> Result<BTreeSet<String>> 
     Ok(own)
 }
 
-/// The keys of those rows that are what their legacy records become.
-pub(super) async fn copies(lane: &Lane<'_>, rows: &BTreeMap<String, Record>) -> Result<BTreeSet<String>> {
+/// The keys of those rows that are what the run makes of their legacy records. `stood`: they were there before, so that the
+/// plan says what is written over them.
+pub(super) async fn copies(lane: &Lane<'_>, rows: &BTreeMap<String, Record>, stood: bool) -> Result<BTreeSet<String>> {
+    let mut copies = BTreeSet::new();
+    let kept: &[String] = match &lane.dataset.on_conflict {
+        OnConflict::Skip if stood => return Ok(copies),
+        OnConflict::Merge { keep } if stood => keep,
+        _ => &[],
+    };
     let kinds = lane.kinds().await?;
     let keys: Vec<Key> = rows.keys().cloned().map(Key).collect();
-    let legacy = lane.fetch(&lane.old, &keys).await?;
-    let mut copies = BTreeSet::new();
-    for (key, record) in legacy {
+    for (key, record) in lane.fetch(&lane.old, &keys).await? {
         if let Ok(Some(mapped)) = lane.mapped_one(&record).await?
-            && kinds.holds(rows.get(&key), &mapped)
+            && kinds.holds(rows.get(&key), &records::merged(&mapped, kept))
         {
             copies.insert(key);
         }

@@ -147,7 +147,7 @@ async fn delete(target: &Target<'_>, suspects: &LaneId, which: Others) -> Result
         let mut keys: Vec<Key> = rows.iter().map(|row| Key(row.key.clone())).collect();
         if which == Others::Copies {
             let found = lane.fetch(side, &keys).await?;
-            keys = copies(lane, &found).await?.into_iter().map(Key).collect();
+            keys = copies(lane, &found, false).await?.into_iter().map(Key).collect();
         }
         if keys.is_empty() {
             continue;
