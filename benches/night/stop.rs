@@ -151,7 +151,7 @@ async fn round() -> (Duration, Duration) {
         plan,
         mode: Mode::Rehearsal,
         run: run.clone(),
-        script: Script { phases: phases.into(), surroundings: Arc::new(Calm) },
+        script: Script { phases: phases.into(), surroundings: Arc::new(Calm), follower: None },
         ports: Ports::default(),
         journal: ledger.journal(),
         work: ledger.work(&run),

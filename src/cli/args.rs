@@ -355,7 +355,7 @@ pub(super) enum Level {
 /// How big a world, how it behaves, and where it is kept.
 #[derive(Debug, Args)]
 pub(super) struct WorldArgs {
-    /// `calm`, `error-spike`, `flaky`, `conflicts`, or a TOML file.
+    /// `calm`, `error-spike`, `flaky`, `conflicts`, `follow`, or a TOML file.
     #[arg(long, default_value = "calm", value_name = "NAME|FILE")]
     pub(super) scenario: String,
     /// Users in the legacy application.

@@ -32,6 +32,9 @@ use crate::{
 };
 use std::time::Duration;
 
+/// The source of the alert that nothing follows.
+pub const FOLLOWER: &str = "follow";
+
 /// What the rules need to know beside the view; fixed for the life of an engine but for `hold`.
 #[derive(Debug, Clone)]
 #[expect(clippy::struct_excessive_bools, reason = "four independent yes-or-no settings, each named where it is set")]
@@ -84,6 +87,10 @@ pub enum Input {
     MaintenanceTurned(CommandId, Actor, bool, Result<(), Fault>),
     /// An order about single files was carried out on the work tables.
     FilesChanged(CommandId, Result<FilesChanged, Fault>),
+    /// What follows the source went round, or could not.
+    Followed(Result<(), Fault>),
+    /// What follows the source has left.
+    FollowerLeft,
     /// Time passed.
     Tick,
 }
@@ -165,6 +172,13 @@ pub fn decide(view: &RunView, policy: &Policy, flight: Option<&Flight>, input: &
             let error = if refused { fault.detail.clone() } else { fault.chain() };
             emit(EventKind::CommandFailed { id: *id, error })
         }
+        Input::Followed(Ok(())) => clear(view, FOLLOWER),
+        Input::Followed(Err(_)) if is_open(view, FOLLOWER) => Vec::new(),
+        Input::Followed(Err(fault)) => {
+            let text = format!("cannot follow the source, and tries again: {}", fault.chain());
+            vec![raise(view, Severity::Warning, FOLLOWER, text)]
+        }
+        Input::FollowerLeft => Vec::new(),
         Input::Tick => tick(view, policy, now),
     }
 }
@@ -265,6 +279,11 @@ fn raise(view: &RunView, severity: Severity, source: &str, text: String) -> Effe
     Effect::Emit(EventKind::AlertRaised { id, severity, source: source.to_owned(), text })
 }
 
+/// Whether an alert of this source is open.
+fn is_open(view: &RunView, source: &str) -> bool {
+    view.alerts.iter().any(|alert| alert.source == source && alert.cleared.is_none())
+}
+
 /// Clears the open alerts of this source.
 fn clear(view: &RunView, source: &str) -> Vec<Effect> {
     let open = view.alerts.iter().filter(|alert| alert.source == source && alert.cleared.is_none());
@@ -290,11 +309,10 @@ fn truth(view: &RunView, fact: &Fact) -> EventKind {
 }
 
 fn found(view: &RunView, policy: &Policy, finding: &Finding, now: Timestamp) -> Vec<Effect> {
-    let open = |source: &str| view.alerts.iter().any(|alert| alert.source == source && alert.cleared.is_none());
     match finding {
         Finding::Metric { metric, point } => emit(EventKind::MetricMeasured { metric: metric.clone(), point: *point }),
         Finding::Rule(state) => emit(EventKind::RuleEvaluated { state: state.clone() }),
-        Finding::ProbeFailed { probe, .. } if open(&format!("probe {probe}")) => Vec::new(),
+        Finding::ProbeFailed { probe, .. } if is_open(view, &format!("probe {probe}")) => Vec::new(),
         Finding::ProbeFailed { probe, fault } => {
             vec![raise(view, Severity::Warning, &format!("probe {probe}"), format!("cannot measure {probe}: {fault}"))]
         }

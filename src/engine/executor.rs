@@ -20,7 +20,7 @@ const ATTEMPTS: u32 = 3;
 /// First wait between attempts; doubles.
 const BACKOFF: Duration = Duration::from_secs(1);
 /// How long dropped work may take to notice before it is taken down.
-const GRACE: Duration = Duration::from_millis(500);
+pub(super) const GRACE: Duration = Duration::from_millis(500);
 
 /// An input for the loop, and where to say that the journal has it.
 pub(super) struct Message {

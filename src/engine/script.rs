@@ -2,6 +2,7 @@
 
 use crate::{
     engine::{
+        follower::Follower,
         step::{Step, StepContext, StepDone},
         view::RunView,
     },
@@ -25,6 +26,8 @@ pub struct Script {
     pub phases: Vec<PhaseScript>,
     /// What else the engine asks.
     pub surroundings: Arc<dyn Surroundings>,
+    /// What goes on beside the steps, if anything does.
+    pub follower: Option<Arc<dyn Follower>>,
 }
 
 /// What the engine asks of the phases besides running their steps. Each call ends by itself within seconds: a server

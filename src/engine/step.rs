@@ -224,6 +224,28 @@ impl Signals {
         (Self { stop, pause, drained, tuning, hands }, gate)
     }
 
+    /// The same for work beside a step: stopped and paused for itself, tuned like all work.
+    pub(super) fn beside(
+        &self,
+        stop: CancellationToken,
+    ) -> (Self, watch::Sender<Option<PauseDepth>>, mpsc::Receiver<()>) {
+        let (pause_in, pause) = watch::channel(None);
+        let (drained, drained_out) = mpsc::channel(1);
+        let (tuning, hands) = (self.tuning.clone(), self.hands.clone());
+        (Self { stop, pause, drained, tuning, hands }, pause_in, drained_out)
+    }
+
+    /// Waits for so long, or until a pause is asked for or the run is stopped.
+    pub(super) async fn unless_pausing(&self, time: std::time::Duration) {
+        let mut pause = self.pause.clone();
+        tokio::select! {
+            () = self.stop.cancelled() => {}
+            // A gate that is gone pauses nobody any more.
+            _asked = pause.wait_for(Option::is_some) => {}
+            () = tokio::time::sleep(time) => {}
+        }
+    }
+
     /// True while work that can be held back between batches should not begin anything new.
     #[must_use]
     pub fn pausing(&self) -> bool {

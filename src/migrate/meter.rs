@@ -6,7 +6,7 @@ use crate::{
     engine::Reporter,
     error::FaultKind,
     event::EventKind,
-    model::{BatchProgress, ItemState, LaneId, LaneKind, LaneProgress, LaneStage, SlowItem, Tally},
+    model::{BatchProgress, Follow, ItemState, LaneId, LaneKind, LaneProgress, LaneStage, SlowItem, Tally},
 };
 use std::{
     collections::VecDeque,
@@ -67,6 +67,11 @@ impl Meter {
         if total.is_some() {
             self.lock().progress.total = total;
         }
+    }
+
+    /// How the lane follows its source.
+    pub(crate) fn set_follow(&self, follow: &Follow) {
+        self.lock().progress.follow = Some(follow.clone());
     }
 
     /// Whether more items than are known may come.

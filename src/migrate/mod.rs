@@ -11,6 +11,7 @@ pub mod backup;
 pub(crate) mod compare;
 pub(crate) mod convert;
 pub mod files;
+pub mod follow;
 pub(crate) mod lane;
 pub mod mapping;
 pub mod marker;

@@ -40,6 +40,7 @@ pub(crate) fn users() -> DatasetPlan {
         to: SetPlan { store: "new".into(), name: "users".into() },
         key: "id".into(),
         updated: Some("updated_at".into()),
+        overlap: std::time::Duration::from_secs(2),
         map: BTreeMap::from([("name".into(), "first ~ ' ' ~ last".into())]),
         drop: vec!["secret".into()],
         on_conflict: crate::plan::OnConflict::Overwrite,

@@ -6,6 +6,7 @@
 mod check;
 mod decimal;
 pub mod document;
+mod follow;
 mod ids;
 mod kind;
 mod phase;
@@ -17,6 +18,7 @@ mod value;
 
 pub use check::{Check, Verdict, Waiver};
 pub use decimal::Decimal;
+pub use follow::{Between, Failing, Follow, Pass, Sweep};
 pub use ids::{Actor, AlertId, BatchId, CommandId, LaneId, RunId, StepId, Via};
 pub use kind::{Field, Kind, Misfit};
 pub use phase::{Phase, RollbackStage};

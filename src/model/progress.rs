@@ -1,6 +1,6 @@
 //! How far lanes, batches and rules are. These values travel often and are never journalled one by one.
 
-use super::{BatchId, LaneId, Timestamp};
+use super::{BatchId, Follow, LaneId, Timestamp};
 use crate::error::FaultKind;
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +22,8 @@ pub enum LaneStage {
     Waiting,
     /// Moving.
     Copying,
+    /// Copied, and carrying what changes in the source until the drain.
+    Following,
     /// Comparing both sides.
     Verifying,
     /// Everything accounted for.
@@ -196,6 +198,9 @@ pub struct LaneProgress {
     /// What has been under way for longest, the slowest first; a few at most.
     #[serde(default)]
     pub slow: Vec<SlowItem>,
+    /// How it follows its source, between the copy and the drain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub follow: Option<Follow>,
 }
 
 /// An item that has been under way for a while.
@@ -229,6 +234,7 @@ impl LaneProgress {
             throttle: String::new(),
             errors: Vec::new(),
             slow: Vec::new(),
+            follow: None,
         }
     }
 }

@@ -358,6 +358,7 @@ fn dataset(name: &str, needs: &[&str]) -> DatasetPlan {
         to: set("new"),
         key: "id".into(),
         updated: Some("updated_at".into()),
+        overlap: std::time::Duration::from_secs(2),
         map: BTreeMap::new(),
         drop: Vec::new(),
         on_conflict: crate::plan::OnConflict::Overwrite,

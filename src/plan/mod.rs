@@ -32,10 +32,11 @@ mod write_back;
 
 pub use checked::{
     Auth, BackupsPlan, BlobPlan, BucketEnd, BucketPlan, CommandPlan, Compression, ConflictPolicy, DatabaseAddress,
-    DatasetPlan, DeleteShape, DnsRecord, FieldsPlan, FileSetPlan, FlowStep, HttpPlan, KEYS, LocalStoragePlan,
-    LookupPlan, MigrationPlan, NextAs, ObservePlan, OnConflict, OnExisting, OnHangup, Op, Outcomes, Pagination,
-    Parameters, PartsPlan, PhasePlan, Plan, PowerDnsPlan, Preset, ProbeKind, ProbePlan, ProbeUse, RECORDS, ReadShape,
-    RequestPlan, RollbackPlan, RuleAction, RulePlan, Sending, SetPlan, StorePlan, SwitchPlan, Window, WriteShape,
+    DatasetPlan, DeleteShape, DnsRecord, FieldsPlan, FileSetPlan, FlowStep, FollowPlan, HttpPlan, KEYS,
+    LocalStoragePlan, LookupPlan, MigrationPlan, NextAs, ObservePlan, OnConflict, OnExisting, OnHangup, Op, Outcomes,
+    Pagination, Parameters, PartsPlan, PhasePlan, Plan, PowerDnsPlan, Preset, ProbeKind, ProbePlan, ProbeUse, RECORDS,
+    ReadShape, RequestPlan, RollbackPlan, RuleAction, RulePlan, Sending, SetPlan, StorePlan, SwitchPlan, Window,
+    WriteShape,
 };
 pub use file::{load, parse};
 pub use problem::{Problem, Problems};

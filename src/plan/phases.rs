@@ -1,10 +1,12 @@
 //! What the plan tells the phases, the rules that watch, the migration and the rollback.
 
 use super::{
-    BackupsPlan, CommandPlan, ConflictPolicy, FileSetPlan, MigrationPlan, OnExisting, Op, PhasePlan, ProbeKind,
-    ProbePlan, RollbackPlan, RuleAction, RulePlan, backups,
+    BackupsPlan, CommandPlan, ConflictPolicy, FileSetPlan, FollowPlan, MigrationPlan, OnExisting, Op, PhasePlan,
+    ProbeKind, ProbePlan, RollbackPlan, RuleAction, RulePlan, backups,
     check::{self, Placed},
-    limits::{AMOUNTS, BATCH_BYTES, CADENCES, COMMAND_TIMEOUT, FIVE_MINUTES, MONITORING_EVERY, SPANS, TIMEOUTS, WAITS},
+    limits::{
+        AMOUNTS, BATCH_BYTES, CADENCES, COMMAND_TIMEOUT, FIVE_MINUTES, MONITORING_EVERY, SPANS, SWEEP, TIMEOUTS, WAITS,
+    },
     reader::Node,
     request::command,
     sides::Sides,
@@ -142,7 +144,12 @@ fn rule(table: &Table<'_>, metrics: &[String]) -> Option<Placed<RulePlan>> {
 }
 
 /// How the data moves.
-pub(super) fn migration(root: &Table<'_>, sides: &Sides, file_sets: &[FileSetPlan]) -> MigrationPlan {
+pub(super) fn migration(
+    root: &Table<'_>,
+    phases: &BTreeMap<Phase, PhasePlan>,
+    sides: &Sides,
+    file_sets: &[FileSetPlan],
+) -> MigrationPlan {
     let mut plan = MigrationPlan {
         batch_records: 500,
         batch_files: 50,
@@ -154,6 +161,7 @@ pub(super) fn migration(root: &Table<'_>, sides: &Sides, file_sets: &[FileSetPla
         backups: BackupsPlan::Beside,
         conflicts: ConflictPolicy::NewestWins,
         pace: Duration::ZERO,
+        follow: None,
         on_existing: OnExisting::SkipSame,
         limit_bytes_per_s: None,
         limit_requests_per_s: None,
@@ -179,11 +187,32 @@ pub(super) fn migration(root: &Table<'_>, sides: &Sides, file_sets: &[FileSetPla
     }
     plan.conflicts = table.one_of("conflicts", plan.conflicts, &policies);
     plan.pace = table.duration("pace", plan.pace, WAITS);
+    plan.follow = follow(&table, phases);
     plan.on_existing = table.one_of("on_existing", plan.on_existing, &existing);
     plan.limit_bytes_per_s = table.get("limit_bytes_per_s").and_then(|node| node.bytes(AMOUNTS));
     plan.limit_requests_per_s = table.get("limit_requests_per_s").and_then(|node| node.integer(1..=1_000_000));
     table.close();
     plan
+}
+
+/// `follow` needs the phase that copies ahead and the one that drains.
+fn follow(table: &Table<'_>, phases: &BTreeMap<Phase, PhasePlan>) -> Option<FollowPlan> {
+    let node = table.get("follow");
+    let sweep = table.get("sweep");
+    let Some(node) = node else {
+        if let Some(sweep) = sweep {
+            sweep.fault("`sweep` without `follow`", "`follow = \"10s\"` as well, or no `sweep`");
+        }
+        return None;
+    };
+    let off = |phase: &Phase| phases.get(phase).is_some_and(|plan| !plan.enabled);
+    if let Some(phase) = [Phase::Validation, Phase::DataMigration].iter().find(|phase| off(phase)) {
+        let found = format!("`follow` without the phase `{}`, which is turned off", phase.name());
+        node.fault(found, format!("`enabled = true` in [phases.{}], or no `follow`", phase.name()));
+    }
+    let every = node.duration(CADENCES);
+    let sweep = table.duration("sweep", SWEEP, SPANS);
+    every.map(|every| FollowPlan { every, sweep })
 }
 
 /// When and how to go back.

@@ -143,6 +143,22 @@ fn databases_are_stores_whose_secrets_are_not_shown() {
 }
 
 #[test]
+fn lanes_follow_only_if_the_plan_says_so() {
+    let plan =
+        |more: &str| read(&SMALL.replace("concurrency = 8", more)).unwrap_or_else(|problems| panic!("{problems}"));
+    assert_eq!(plan("concurrency = 8").migration.follow, None);
+    let follow = plan("follow = \"10s\"").migration.follow.unwrap();
+    assert_eq!((follow.every.as_secs(), follow.sweep.as_secs()), (10, 600));
+    let follow = plan("follow = \"1m\"\nsweep = \"1h\"").migration.follow.unwrap();
+    assert_eq!((follow.every.as_secs(), follow.sweep.as_secs()), (60, 3600));
+    let overlaps =
+        |text: &str| read(text).unwrap().datasets.iter().map(|one| one.overlap.as_secs()).collect::<Vec<_>>();
+    assert_eq!(overlaps(SMALL), [10, 10]);
+    let told = SMALL.replace("map = { email", "updated = \"at\"\noverlap = \"90s\"\nmap = { email");
+    assert_eq!(overlaps(&told), [90, 10], "users move first");
+}
+
+#[test]
 fn what_the_starter_only_mentions_of_stores_is_right_too() {
     let text = starter(STARTERS[0]).unwrap();
     let (before, rest) = text.split_once("# Only what differs").unwrap();

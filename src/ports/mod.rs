@@ -25,7 +25,7 @@ pub use blobs::{
 pub use blocks::{Block, BlockPage, BlockStore, Inserted, NULL_CELL, StretchDigest, cell_text, push_cell};
 pub use journal::{Journal, RunSummary};
 pub use probe::{Measurement, Probe, Reading};
-pub use records::{Cursor, Link, Page, RecordStore, SetInfo, SetRef, WriteOutcome};
+pub use records::{Cursor, Link, OpenTransactions, Page, RecordStore, SetInfo, SetRef, WriteOutcome};
 pub use switch::{Observation, Position, Switch, Witness};
 pub(crate) use work::{ASKS, KEPT};
 pub use work::{

@@ -76,6 +76,16 @@ pub struct Page {
     pub as_of: Option<Timestamp>,
 }
 
+/// Transactions that are open in a store, by its own clock: what they write bears the time at which they began, and is seen
+/// when they end.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct OpenTransactions {
+    /// When the oldest one began.
+    pub oldest: Option<Timestamp>,
+    /// When the oldest one began that has written something.
+    pub writing: Option<Timestamp>,
+}
+
 /// What became of one record of a write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WriteOutcome {
@@ -121,6 +131,16 @@ pub trait RecordStore: Send + Sync {
     /// One page of records whose `updated` field is at or after `since`. At-least-once: the bound is inclusive. Needs
     /// `set.updated`; without it the fault is `Plan`.
     async fn changes(&self, set: &SetRef, since: Timestamp, from: &Cursor, limit: u32) -> Result<Page>;
+
+    /// How many records [`Self::changes`] would give, if the store can say without giving them; `None` if it cannot.
+    async fn count_changes(&self, _set: &SetRef, _since: Timestamp) -> Result<Option<u64>> {
+        Ok(None)
+    }
+
+    /// The transactions of others that are open now, as far as the store and this credential can tell.
+    async fn open_transactions(&self, _set: &SetRef) -> Result<OpenTransactions> {
+        Ok(OpenTransactions::default())
+    }
 
     /// The records of these keys; a key that is not there is missing from the answer. Order is free.
     async fn fetch(&self, set: &SetRef, keys: &[Key]) -> Result<Vec<Record>>;

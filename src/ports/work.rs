@@ -298,8 +298,9 @@ pub trait Work: Send + Sync {
     async fn save(&self, batch: &BatchRow, items: &[ItemRow]) -> Result<()>;
 
     /// Writes a batch with its records as one block, and with the items of those that do not fare like the others, in one
-    /// transaction. No record of the block may be known to the lane.
-    async fn save_block(&self, batch: &BatchRow, block: &RecordBlock, items: &[ItemRow]) -> Result<()>;
+    /// transaction. No record of the block may be known to the lane. `false`, and nothing is written, if keys of many other
+    /// blocks lie between these (they come in no order): such records are found only if they are kept one by one.
+    async fn save_block(&self, batch: &BatchRow, block: &RecordBlock, items: &[ItemRow]) -> Result<bool>;
 
     /// Writes a batch whose records stand in a block, and where those of them stand that were not told of by themselves
     /// since. `false` if the batch has no block: then nothing is written.

@@ -109,6 +109,7 @@ async fn changes(side: &Side) {
         }
     }
     assert_eq!(keys(&changed), numbers((20..=25).chain([40])), "the bound is inclusive, and no time is no proof");
+    assert_eq!(store.count_changes(set, since).await.unwrap(), Some(7), "as many as it gives");
     let timeless = SetRef { updated: None, ..set.clone() };
     assert_eq!(store.changes(&timeless, since, &Cursor::START, 4).await.unwrap_err().kind, FaultKind::Plan);
     store.delete(set, &numbers(1..=40)).await.unwrap();

@@ -9,6 +9,7 @@ mod backups;
 mod conforms;
 mod d1;
 mod d1_server;
+mod follow;
 mod kinds;
 mod lanes;
 mod mariadb_server;

@@ -75,14 +75,18 @@ fn effects_of(view: &RunView, flight: Option<&Flight>, id: CommandId, by: Actor,
 /// Nothing of the lane moves now.
 fn is_still(view: &RunView, lane: &LaneId) -> bool {
     use RunState as S;
-    let moves = view.lanes.iter().any(|known| &known.lane == lane && known.stage == LaneStage::Copying);
-    !moves || matches!(view.state, S::Paused | S::Stopped | S::Failed | S::AtGate)
+    match view.lanes.iter().find(|known| &known.lane == lane).map(|known| known.stage) {
+        Some(LaneStage::Copying) => matches!(view.state, S::Paused | S::Stopped | S::Failed | S::AtGate),
+        // Also while a gate waits.
+        Some(LaneStage::Following) => matches!(view.state, S::Paused | S::Stopped | S::Failed),
+        _ => true,
+    }
 }
 
 fn pause(view: &RunView, flight: Option<&Flight>, depth: PauseDepth, by: Actor, reason: String) -> Vec<Effect> {
     let mut effects = vec![Effect::Emit(EventKind::Pausing { depth, by, reason })];
     if flight.is_none() {
-        effects.push(Effect::Emit(EventKind::Paused));
+        // Nothing has to drain but what follows the source: `advance` says that the run is paused.
         return effects;
     }
     effects.push(Effect::Pause(Some(depth)));

@@ -5,7 +5,7 @@
 //! `listing` writes what the source has into the ledger; `mover` moves what the ledger says is open, batch by batch (`underway`);
 //! both run at the same time. `transfer` moves one blob and proves it, in `parts` if it is long; `existing` decides about
 //! objects that stand in the target already; `pace` says how many at once; `verify` compares in a run and `audit` for a
-//! person; `batches` does one batch; `write_back` tells the legacy table. A blob that stood in the
+//! person; `batches` does one batch; `follow` what changes until the drain; `write_back` tells the legacy table. A blob that stood in the
 //! target under a key that the run needs is kept aside before it is overwritten, and comes back from there.
 
 mod audit;
@@ -13,6 +13,7 @@ mod batches;
 mod compare;
 mod existing;
 mod facts;
+pub(crate) mod follow;
 mod listing;
 pub(crate) mod mover;
 mod pace;
@@ -92,6 +93,18 @@ pub async fn copy(cx: &StepContext, dataset: &DatasetPlan) -> Result<StepDone> {
 /// As [`copy`].
 pub async fn copy_set(cx: &StepContext, set: &FileSetPlan) -> Result<StepDone> {
     let files = FileLane::of_set(cx, set, LaneStage::Copying)?;
+    let result = copy_all(&files).await;
+    files.lane.conclude(LaneStage::Verifying, result).await
+}
+
+/// The same after a comparison found that files are missing: asks all records again, because one may have come with a time
+/// of long ago.
+///
+/// # Errors
+/// As [`copy`].
+pub async fn copy_again(cx: &StepContext, dataset: &DatasetPlan) -> Result<StepDone> {
+    let files = FileLane::new(cx, dataset, LaneStage::Copying)?;
+    files.lane.note("listing", &serde_json::Value::Null).await?;
     let result = copy_all(&files).await;
     files.lane.conclude(LaneStage::Verifying, result).await
 }

@@ -15,6 +15,7 @@ fn dataset(map: &[(&str, &str)], drop: &[&str], back: Option<&[&str]>) -> Datase
         to: SetPlan { store: "new".into(), name: "users".into() },
         key: "id".into(),
         updated: Some("updated_at".into()),
+        overlap: std::time::Duration::from_secs(2),
         map: map.iter().map(|(k, v)| ((*k).to_string(), (*v).to_string())).collect(),
         drop: drop.iter().map(ToString::to_string).collect(),
         on_conflict: crate::plan::OnConflict::Overwrite,

@@ -89,6 +89,19 @@ struct Sheet {
     items: Vec<ItemRow>,
 }
 
+impl Sheet {
+    /// Keeps each of these records, which were to be a block, by itself.
+    fn part(&mut self, lane: &Lane<'_>, batch: &BatchId, block: Vec<(String, Digest)>) {
+        let before = self.items.len();
+        self.items.extend(block.into_iter().map(|(key, digest)| fresh(lane, batch, &key, digest)));
+        for (_, kept) in &mut self.places {
+            if let Kept::Block(at) = *kept {
+                *kept = Kept::Item(before + at);
+            }
+        }
+    }
+}
+
 /// Where the ledger keeps a record: its place in the block, or among the items.
 #[derive(Clone, Copy)]
 enum Kept {
@@ -260,11 +273,14 @@ impl<'a> Mover<'a> {
             }
         }
         let row = self.row(run, BatchState::Running, failed(&sheet.items), "");
-        if sheet.block.is_empty() {
-            lane.once("save a batch's intent", work.save(&row, &sheet.items)).await?;
+        let block = RecordBlock { state: ItemState::Pending, records: std::mem::take(&mut sheet.block) };
+        if !block.records.is_empty()
+            && lane.once("save a batch's intent", work.save_block(&row, &block, &sheet.items)).await?
+        {
+            sheet.block = block.records;
         } else {
-            let block = RecordBlock { state: ItemState::Pending, records: sheet.block.clone() };
-            lane.once("save a batch's intent", work.save_block(&row, &block, &sheet.items)).await?;
+            sheet.part(lane, &run.batch, block.records);
+            lane.once("save a batch's intent", work.save(&row, &sheet.items)).await?;
         }
         for item in &sheet.items {
             lane.meter.turned(prior.get(&item.key).map(|row| row.state), item.state);

@@ -1,14 +1,16 @@
 //! The records of a dataset: copied, caught up with what changes meanwhile, verified.
 //!
 //! `parts` says what the main pass reads, `batch` moves one batch record by record and `bulk` as one, `passes` finds what else
-//! must move, `judge` compares a page, `stretches` whole stretches, `verify` and `audit` all of them (for the run, and for a
-//! person who asks), `since` what may have changed after that. What the order of writes to the
+//! must move, `follow` does so until the drain, with `sweep`; `judge` compares a page, `stretches` whole stretches, `verify` and
+//! `audit` all of them (for the run, and for a person who asks), `since` what may have changed after that. What the order of
+//! writes to the
 //! ledger guarantees: an item's `before` is durable before the target is touched, and a batch is `Done` only after the
 //! target has acknowledged it, so that a process that dies anywhere is resumed without loss.
 
 mod audit;
 pub(crate) mod batch;
 pub(crate) mod bulk;
+pub(crate) mod follow;
 mod intent;
 mod judge;
 mod parts;
@@ -17,6 +19,7 @@ mod repair;
 mod since;
 mod standing;
 mod stretches;
+mod sweep;
 mod verify;
 
 pub use audit::{RecordAudit, audit, audited};
@@ -28,6 +31,7 @@ pub(crate) use verify::{Standing, fingerprint};
 pub use verify::{verify, verify_live};
 
 use super::{
+    backup,
     lane::{Lane, Track, Which},
     pump::pump,
     undo,
@@ -44,13 +48,8 @@ use batch::{Job, Mover};
 use bulk::Bulk;
 use futures::StreamExt as _;
 use parts::Parts;
+use passes::Reach;
 use std::time::Duration;
-
-/// How far before the store's own clock a watermark is set: its answer has whole seconds, and a transaction may commit
-/// a moment after the time it wrote down.
-const OVERLAP: Duration = Duration::from_secs(2);
-/// The same where the store does not say what time it is, and this machine's clock must do.
-const OVERLAP_UNSAID: Duration = Duration::from_mins(1);
 
 /// Moves the dataset's records to the new side, then carries what changed meanwhile until nothing new comes. A batch that
 /// goes record by record is read back right after it was written; one in bulk is compared by [`verify`].
@@ -60,11 +59,23 @@ const OVERLAP_UNSAID: Duration = Duration::from_mins(1);
 /// `Cancelled` when stopped. In every case it can be called again and goes on where it was.
 pub async fn copy(cx: &StepContext, dataset: &DatasetPlan) -> Result<StepDone> {
     let lane = Lane::new(cx, dataset, LaneKind::Records, LaneStage::Copying)?;
-    let result = copy_all(&lane).await;
+    let result = copy_all(&lane, Reach::Changes).await;
     lane.conclude(LaneStage::Verifying, result).await
 }
 
-async fn copy_all(lane: &Lane<'_>) -> Result<StepDone> {
+/// The same after a comparison found that the source was written since: reads all of it again, because what was written may
+/// bear a time of long ago, or the one it had before.
+///
+/// # Errors
+/// As [`copy`].
+pub async fn copy_again(cx: &StepContext, dataset: &DatasetPlan) -> Result<StepDone> {
+    let lane = Lane::new(cx, dataset, LaneKind::Records, LaneStage::Copying)?;
+    let result = copy_all(&lane, Reach::Everything).await;
+    lane.conclude(LaneStage::Verifying, result).await
+}
+
+async fn copy_all(lane: &Lane<'_>, reach: Reach) -> Result<StepDone> {
+    backup::note_written(lane.cx, lane.dataset).await?;
     undo::finish_begun(undo::Undone::Records(lane)).await?;
     lane.take_stock().await?;
     lane.meter.set_total(Some(lane.count(&lane.old).await?));
@@ -75,7 +86,7 @@ async fn copy_all(lane: &Lane<'_>) -> Result<StepDone> {
     let mover = Mover::new(lane, rows.last().map_or(0, |row| row.number).max(parts.count()));
     passes::redo(&mover, &[ItemState::Failed]).await?;
     main_pass(&mover, &parts).await?;
-    passes::catch_up(&mover).await?;
+    passes::catch_up(&mover, reach).await?;
     passes::redo(&mover, &[ItemState::Pending]).await?;
     passes::drop_gone(&mover).await?;
     passes::tidy(&mover).await?;
@@ -119,10 +130,18 @@ async fn main_pass(mover: &Mover<'_>, parts: &Parts) -> Result<()> {
     pump(lane, jobs, || mover.room(), |job| mover.move_batch(job)).await
 }
 
-/// The watermark that a read which began at `asked` and brought `as_of` stands for.
-pub(crate) fn watermark_of(as_of: Option<Timestamp>, asked: Timestamp) -> Timestamp {
-    let (at, overlap) = as_of.map_or((asked, OVERLAP_UNSAID), |at| (at, OVERLAP));
-    at.saturating_sub(overlap).unwrap_or(Timestamp::MIN)
+/// A transaction that is open for longer holds no watermark back: it would make every pass read what changed since. What it
+/// writes is found by a sweep and by the comparison.
+const HELD: Duration = Duration::from_mins(15);
+
+/// The watermark that a read stands for: the store's own clock when it answered, less the overlap, or when the oldest
+/// transaction began that was open then. A store that does not say what time it is gives none, and every pass reads all of
+/// it: no other clock can stand in for the one that writes the timestamps.
+pub(crate) fn watermark_of(as_of: Option<Timestamp>, overlap: Duration, held: Option<Timestamp>) -> Option<Timestamp> {
+    let before = |by: Duration| as_of.map(|at| at.saturating_sub(by).unwrap_or(Timestamp::MIN));
+    let mark = before(overlap)?;
+    let longest = mark.min(before(HELD)?);
+    Some(held.map_or(mark, |held| held.clamp(longest, mark)))
 }
 
 /// From when on changes of the source have not been carried yet.

@@ -60,6 +60,8 @@ pub struct MigrationPlan {
     pub conflicts: ConflictPolicy,
     /// Longest wait between reads of the source for a slower, watchable run; zero in production.
     pub pace: Duration,
+    /// Copy before the maintenance, and follow the source until then; `None`: copy during the maintenance.
+    pub follow: Option<FollowPlan>,
     /// What happens to a file that already stands where one is to go.
     pub on_existing: OnExisting,
     /// Most bytes per second of a lane of files; `None` for as many as go.
@@ -77,6 +79,15 @@ pub enum BackupsPlan {
     Folder(PathBuf),
     /// In a bucket of the plan, under a prefix that ends with a slash.
     Bucket(BucketEnd),
+}
+
+/// How lanes follow their source between the copy and the drain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FollowPlan {
+    /// Wait between two rounds of passes over what changed.
+    pub every: Duration,
+    /// How often everything that was carried is asked for again: what is gone, what changed without a new timestamp.
+    pub sweep: Duration,
 }
 
 /// What happens to an object that stands under a key that the run needs.

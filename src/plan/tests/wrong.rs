@@ -654,6 +654,27 @@ p.toml:77:37: found `kept`, which is no folder; write a folder, as "cutover-back
         r#"backups = """#,
         "p.toml:77:11: found an empty text for `migration.backups`; write something in it, or leave the key out",
     ),
+    (
+        "concurrency = 8",
+        r#"sweep = "10m""#,
+        r#"p.toml:77:9: found `sweep` without `follow`; write `follow = "10s"` as well, or no `sweep`"#,
+    ),
+    (
+        r#"[phases.deployment]
+before = [{ name = "warm", run = ["./warm"] }]
+[migration]
+concurrency = 8"#,
+        r#"[phases.validation]
+enabled = false
+[migration]
+follow = "10s""#,
+        "p.toml:77:10: found `follow` without the phase `validation`, which is turned off; write `enabled = true` in [phases.validation], or no `follow`",
+    ),
+    (
+        r#"map = { email = "email | lower" }"#,
+        r#"overlap = "5s""#,
+        "p.toml:33:11: found `overlap` without `updated`; write `updated` as well, or no `overlap`",
+    ),
 ];
 
 #[test]

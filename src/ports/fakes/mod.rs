@@ -208,6 +208,7 @@ pub(crate) fn plan(datasets: Vec<DatasetPlan>) -> Plan {
             backups: BackupsPlan::Beside,
             conflicts: ConflictPolicy::NewestWins,
             pace: Duration::ZERO,
+            follow: None,
             on_existing: OnExisting::SkipSame,
             limit_bytes_per_s: None,
             limit_requests_per_s: None,

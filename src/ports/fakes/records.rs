@@ -4,7 +4,7 @@ use super::Trouble;
 use crate::{
     error::{Fault, FaultKind, Result},
     model::{Field, Key, Record, Timestamp, Value},
-    ports::{BlockStore, Cursor, Page, RecordStore, SetInfo, SetRef, WriteOutcome},
+    ports::{BlockStore, Cursor, OpenTransactions, Page, RecordStore, SetInfo, SetRef, WriteOutcome},
 };
 use async_trait::async_trait;
 use std::{
@@ -24,6 +24,12 @@ pub(super) struct Sets {
     poison: BTreeSet<String>,
     fields: BTreeMap<String, Vec<Field>>,
     clock: Timestamp,
+    /// Transactions that are open.
+    open: OpenTransactions,
+    /// It does not say what time it is.
+    silent: bool,
+    /// What was deleted when, in a store that keeps tombstones.
+    tombs: Option<Vec<(String, Timestamp, Key)>>,
     writes: Vec<Key>,
 }
 
@@ -85,9 +91,47 @@ impl FakeStore {
         sets.rows.entry(set.into()).or_default().insert(order(&key), record);
     }
 
+    /// A record as it is becomes visible, whatever time it bears: of a transaction that took long, or of a hand that sets
+    /// no time.
+    pub(crate) fn put_as_it_is(&self, set: &str, json: serde_json::Value) {
+        let record = Record::from_json(json).expect("an object");
+        let key = record.key("id").expect("an id");
+        self.lock().rows.entry(set.into()).or_default().insert(order(&key), record);
+    }
+
     /// A user deletes a record.
     pub(crate) fn remove(&self, set: &str, key: &str) {
-        self.lock().rows.entry(set.into()).or_default().remove(&order(&Key(key.into())));
+        let mut sets = self.lock();
+        sets.rows.entry(set.into()).or_default().remove(&order(&Key(key.into())));
+        let now = sets.clock;
+        if let Some(tombs) = &mut sets.tombs {
+            tombs.push((set.into(), now, Key(key.into())));
+        }
+    }
+
+    /// From now on it keeps what was deleted, and says so beside what changed.
+    pub(crate) fn keep_tombstones(&self) {
+        self.lock().tombs = Some(Vec::new());
+    }
+
+    /// From now on these transactions are open.
+    pub(crate) fn hold_open(&self, open: OpenTransactions) {
+        self.lock().open = open;
+    }
+
+    /// Its clock stands here now.
+    pub(crate) fn set_clock(&self, at: Timestamp) {
+        self.lock().clock = at;
+    }
+
+    /// What its clock says.
+    pub(crate) fn clock(&self) -> Timestamp {
+        self.lock().clock
+    }
+
+    /// From now on it does not say what time it is.
+    pub(crate) fn hide_clock(&self) {
+        self.lock().silent = true;
     }
 
     /// From now on it says that the set has these fields, by name and kind, which may all be null.
@@ -211,7 +255,7 @@ pub(super) fn page(sets: &Sets, set: &str, from: &Cursor, limit: u32, keep: impl
         records: taken.into_iter().map(|(_, row)| row.clone()).collect(),
         next,
         total: rows.map(|rows| rows.len() as u64),
-        as_of: Some(sets.clock),
+        as_of: (!sets.silent).then_some(sets.clock),
         ..Page::default()
     }
 }
@@ -237,7 +281,21 @@ impl RecordStore for FakeStore {
         };
         let newer =
             |row: &Record| row.text(&updated).and_then(|at| at.parse::<Timestamp>().ok()).is_some_and(|at| at >= since);
-        self.around("changes", |sets| Ok(page(sets, &set.name, from, limit, newer))).await
+        self.around("changes", |sets| {
+            let tombs = sets.tombs.iter().flatten().filter(|(of, at, _)| *of == set.name && *at >= since);
+            let gone = tombs.map(|(.., key)| key.clone()).collect();
+            Ok(Page { gone, ..page(sets, &set.name, from, limit, newer) })
+        })
+        .await
+    }
+
+    async fn open_transactions(&self, _set: &SetRef) -> Result<OpenTransactions> {
+        self.around("open_transactions", |sets| Ok(sets.open)).await
+    }
+
+    async fn count_changes(&self, set: &SetRef, since: Timestamp) -> Result<Option<u64>> {
+        let page = self.changes(set, since, &Cursor::START, u32::MAX).await?;
+        Ok(Some(page.records.len() as u64))
     }
 
     fn blocks(&self) -> Option<&dyn BlockStore> {

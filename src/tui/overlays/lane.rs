@@ -46,6 +46,7 @@ pub(crate) fn limits(model: &Model, lane: &LaneId) -> Limits {
 pub(crate) fn lines(model: &Model, lane: &LaneProgress, room: usize) -> Vec<Line> {
     let mut out = gauges(model, lane, room);
     out.extend(pace(model, lane, room));
+    out.extend(follow(model, lane, room));
     out.push(counts(model, lane, room));
     out.extend(errors(model, lane, room));
     out.extend(slow(model, lane, room));
@@ -143,6 +144,34 @@ fn pace(model: &Model, lane: &LaneProgress, room: usize) -> Vec<Line> {
     out
 }
 
+/// How far behind its source, whether it keeps up, and what the drain will take.
+fn follow(model: &Model, lane: &LaneProgress, room: usize) -> Vec<Line> {
+    let Some(follow) = &lane.follow else { return Vec::new() };
+    let now = model.moment.wall;
+    let behind = follow.lag(now).map_or_else(|| "not begun".into(), say::clock);
+    let records =
+        follow.records().map_or_else(String::new, |count| format!("   {} changed in the last pass", say::full(count)));
+    let mut out = vec![named(model, "behind", Role::Text, &format!("{behind}{records}"), room)];
+    if let (Some(changes), Some(keeps_up)) = (follow.changes_per_s(), follow.keeps_up()) {
+        let carried =
+            follow.carried_per_s().map_or_else(String::new, |rate| format!(", {}/s can be carried", say::rate(rate)));
+        let (role, verdict) = if keeps_up { (Role::Ok, "keeps up") } else { (Role::Crit, "does not keep up") };
+        let text = format!("{verdict}: {} records/s change{carried}", say::rate(changes));
+        out.push(named(model, "source", role, &text, room));
+    }
+    if let Some(drain) = follow.drain(now) {
+        let text = format!("{:.1} to {:.1} s", drain.low.as_secs_f64(), drain.high.as_secs_f64());
+        out.push(named(model, "drain", Role::Text, &text, room));
+    }
+    if let Some(failing) = &follow.failing {
+        let since = say::age(say::between(failing.since, now));
+        let lines = model.pen.wrap(&format!("for {since}: {}", failing.why), room.saturating_sub(NAMES), 3);
+        let names = std::iter::once("failing").chain(std::iter::repeat(""));
+        out.extend(names.zip(lines).map(|(name, line)| named(model, name, Role::Crit, &line, room)));
+    }
+    out
+}
+
 fn counts(model: &Model, lane: &LaneProgress, room: usize) -> Line {
     let tally = &lane.tally;
     let all = [
@@ -227,7 +256,8 @@ pub(crate) fn draw(model: &Model, id: &LaneId, scroll: usize, buf: &mut Buffer, 
         |lane| lines(model, lane, room),
     );
     let right = lane.map_or_else(Vec::new, |lane| {
-        let (glyph, role, text) = super::super::far::short(lane, &pen.glyphs);
+        let (glyph, role, text) = super::super::far::behind(lane, model.moment.wall, &pen.glyphs)
+            .unwrap_or_else(|| super::super::far::short(lane, &pen.glyphs));
         vec![pen.span(role, format!("{glyph} {text}"))]
     });
     let height = u16::try_from(lines.len() + 2).unwrap_or(u16::MAX);

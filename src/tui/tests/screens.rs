@@ -48,6 +48,8 @@ fn screens() -> Vec<(&'static str, RunView, bool, &'static str)> {
         ("lane_listing", fixtures::listing(), false, "2↓↓↓\n"),
         ("lane_verifying", fixtures::verifying(), false, "2↓↓↓\n"),
         ("lane_records", fixtures::migrating(), false, "2↓\n"),
+        ("following", fixtures::following(), false, ""),
+        ("lane_following", fixtures::following(), false, "2↓\n"),
         ("lane_end", fixtures::migrating(), false, "2↓↓↓\n⇟⇟"),
         ("dialog_limit", fixtures::migrating(), true, "2↓↓↓\nL10M"),
         ("dialog_retry_files", fixtures::migrating(), true, "2↓↓↓↓↓↓↓↓\nR"),

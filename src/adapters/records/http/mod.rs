@@ -105,6 +105,12 @@ impl RecordStore for HttpStore {
         Ok(Page { total: None, ..page })
     }
 
+    async fn count_changes(&self, set: &SetRef, since: Timestamp) -> Result<Option<u64>> {
+        let doing = format!("count changes since {since} of {} in {}", set.name, self.name);
+        let name = &self.wire.plan().read.parameters.updated_since;
+        Ok(self.page(&doing, set, Some((name, &since.to_string())), &Cursor::START, 1).await?.total)
+    }
+
     async fn fetch(&self, set: &SetRef, keys: &[Key]) -> Result<Vec<Record>> {
         let name = &self.wire.plan().read.parameters.keys;
         let mut found = Vec::with_capacity(keys.len());

@@ -90,7 +90,9 @@ impl<'a> Bulk<'a> {
         let carried = aside(move || columns.carry(&block)).await?;
         let Some(carried) = self.fitting(&found, carried).await? else { return self.one_by_one(mover, found).await };
         let mut run = Run { found: &found, carried, started, attempt: 1 };
-        self.intend(mover, &run).await?;
+        if !self.intend(mover, &run).await? {
+            return self.one_by_one(mover, found).await;
+        }
         let Some(store) = lane.new.store.blocks() else { return Ok(()) };
         let doing = format!("write {} to {}", lane.new.set.name, lane.new.name);
         loop {
@@ -130,8 +132,8 @@ impl<'a> Bulk<'a> {
         Ok(free.then_some(carried))
     }
 
-    /// Writes down what is about to be written.
-    async fn intend(&self, mover: &Mover<'_>, run: &Run<'_>) -> Result<()> {
+    /// Writes down what is about to be written; `false` if the ledger has to have these records one by one.
+    async fn intend(&self, mover: &Mover<'_>, run: &Run<'_>) -> Result<bool> {
         let lane = self.lane;
         let row = self.row(mover, run, BatchState::Running, "");
         let left_out = run.carried.left_out.iter().map(|key| ItemRow {
@@ -140,11 +142,13 @@ impl<'a> Bulk<'a> {
         });
         let left_out: Vec<ItemRow> = left_out.collect();
         let block = RecordBlock { state: ItemState::Pending, records: run.carried.records.clone() };
-        lane.once("save a batch's intent", lane.cx.work.save_block(&row, &block, &left_out)).await?;
+        if !lane.once("save a batch's intent", lane.cx.work.save_block(&row, &block, &left_out)).await? {
+            return Ok(false);
+        }
         lane.meter.turned_all(None, ItemState::Skipped, left_out.len() as u64);
         lane.meter.turned_all(None, ItemState::Pending, block.records.len() as u64);
         lane.meter.offer();
-        Ok(())
+        Ok(true)
     }
 
     async fn arrived(&self, mover: &Mover<'_>, run: &Run<'_>) -> Result<()> {
