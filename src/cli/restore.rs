@@ -12,7 +12,7 @@ use crate::{
     engine::view::RunView,
     event::EventKind,
     migrate::backup::{self, Backup, Outlook, Place, Restored, State},
-    model::{RollbackStage, RunId, text::clean},
+    model::{RunId, text::clean},
     plan::DatasetPlan,
     wiring::{self, Bench},
 };
@@ -114,11 +114,7 @@ fn may_restore(view: &RunView, written: bool) -> Result<(), Trouble> {
     if view.committed.is_some() {
         return refused("the newest run is committed: the new side is the one that is used");
     }
-    let undone = view
-        .rollback
-        .as_ref()
-        .map(|rollback| rollback.done.iter().any(|(stage, _)| *stage == RollbackStage::DataSyncedBack));
-    match undone {
+    match view.rollback.as_ref().map(|_| view.undo.is_empty()) {
         _ if view.state.is_end() || !written => Ok(()),
         Some(true) => Ok(()),
         Some(false) => {
