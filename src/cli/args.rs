@@ -77,6 +77,15 @@ pub(super) enum Verb {
     Repair(RepairArgs),
     /// Records that could not be moved: why, and as the source had them.
     Deadletters(DeadLettersArgs),
+    /// All backups of the new side, of every run: what, how much, how old, where, and whether proven.
+    Backups {
+        /// Reads every one as a whole, and checks it. Exit code 7 if one is hurt.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Says what it would take to bring a dataset of the new side back to a backup; with --yes does it. No engine may be
+    /// running.
+    Restore(RestoreArgs),
     /// What arrived, as `sha256sum -c` reads it.
     Manifest {
         /// Only of this lane.
@@ -264,6 +273,23 @@ impl RepairArgs {
             |verdict| vec![verdict],
         )
     }
+}
+
+/// What is restored.
+#[derive(Debug, Args)]
+pub(super) struct RestoreArgs {
+    /// Which dataset.
+    #[arg(long)]
+    pub(super) dataset: String,
+    /// From the backup of this run, by its name or how it begins [default: the newest run].
+    #[arg(long)]
+    pub(super) run: Option<String>,
+    /// Also removes rows that the backup does not have, whoever wrote them.
+    #[arg(long)]
+    pub(super) remove_others: bool,
+    /// Does it; without this it only says what it would do.
+    #[arg(long)]
+    pub(super) yes: bool,
 }
 
 /// Which dead letters, and what to do with them.

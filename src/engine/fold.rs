@@ -144,6 +144,8 @@ impl RunView {
             | EventKind::RepairStarted { .. }
             | EventKind::Repaired { .. }
             | EventKind::Compared { .. }
+            | EventKind::RestoreStarted { .. }
+            | EventKind::Restored { .. }
             | EventKind::MaintenanceTurned { .. }
             | EventKind::FileExcluded { .. } => self.apply_order(at, &event.kind),
             EventKind::TruthChanged { .. }
@@ -309,6 +311,9 @@ impl RunView {
                 self.maintenance_since = on.then_some(at);
                 let word = if *on { "on" } else { "off" };
                 self.exceptions.push(format!("maintenance turned {word} by hand by {by}"));
+            }
+            EventKind::Restored { dataset, by, summary, .. } => {
+                self.exceptions.push(format!("{dataset} restored from a backup by {by}: {summary}"));
             }
             EventKind::FileExcluded { lane, key, by, reason } => {
                 self.exceptions.push(format!("left out by {by}: {key} of {lane} ({reason})"));

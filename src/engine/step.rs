@@ -129,7 +129,7 @@ pub struct StepContext {
     pub signals: Signals,
     /// Where progress goes.
     pub report: Reporter,
-    /// The run's own folder for backups and reports; exists.
+    /// The run's own folder for reports; exists.
     pub folder: PathBuf,
 }
 

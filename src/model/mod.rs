@@ -5,6 +5,7 @@
 
 mod check;
 mod decimal;
+pub mod document;
 mod follow;
 mod ids;
 mod kind;

@@ -87,7 +87,7 @@ pub fn files_again(files: crate::migrate::files::FilesOf<'_>) -> Vec<StepId> {
 fn steps(plan: &Arc<Plan>, mode: Mode, phase: Phase, last_view: &LastView) -> Vec<Arc<dyn Step>> {
     let Some(told) = plan.phases.get(&phase).filter(|told| told.enabled) else { return Vec::new() };
     let own = match phase {
-        Phase::Preparation => preparation::steps(plan),
+        Phase::Preparation => preparation::steps(plan, mode),
         Phase::Validation => validation::steps(plan),
         Phase::Maintenance => maintenance::steps(plan),
         Phase::DataMigration => data_migration::steps(plan),

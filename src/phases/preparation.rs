@@ -8,7 +8,7 @@ use crate::{
     engine::{StepContext, StepDone},
     error::{Fault, FaultKind, Result},
     migrate::{agreed, backup, survey},
-    model::{Check, Phase, Timestamp, Verdict},
+    model::{Check, Mode, Phase, Timestamp, Verdict},
     phases::{
         Entry, clocks, dns_cutover,
         examine::{Examine, answered, bytes, count, judge, verdict},
@@ -17,7 +17,7 @@ use crate::{
         turn::{Goal, Turn, first_seen, observe, standing},
         write_back,
     },
-    plan::{BucketPlan, Plan, ProbeUse, StorePlan},
+    plan::{BackupsPlan, BucketPlan, Plan, ProbeUse, StorePlan},
 };
 use serde_json::json;
 use std::{collections::BTreeMap, path::Path};
@@ -29,16 +29,25 @@ const ROOM: u64 = 64 * 1000 * 1000;
 const STRANGERS: u64 = 2_000;
 /// The step that makes names expire sooner.
 pub(super) const SHORT_LIVED: &str = "lower-ttl";
+/// Why a dry run does not restore.
+const DRY: &str = "a dry run makes nothing in a store";
 /// Objects under this prefix are kept by a run for its way back.
 pub(super) const ASIDE: &str = ".cutover-aside/";
 
 /// The steps the plan gives cause for.
-pub(super) fn steps(plan: &Plan) -> Vec<Entry> {
+pub(super) fn steps(plan: &Plan, mode: Mode) -> Vec<Entry> {
     let look = |name, title, look: fn(&StepContext) -> Look<'_>| Entry::looks(Examine::new(PHASE, name, title, look));
     let data = !plan.datasets.is_empty();
     let switches = [plan.maintenance.is_some(), plan.deployment.is_some(), plan.release.is_some(), plan.dns.is_some()];
     let probes = probing::any(plan, ProbeUse::Watch) || probing::any(plan, ProbeUse::Legacy);
     let buckets = !plan.buckets.is_empty();
+    let in_bucket = matches!(plan.migration.backups, BackupsPlan::Bucket(_));
+    let kept = |entry: Entry| Entry { looks_only: !in_bucket, ..entry };
+    let proof = if mode == Mode::DryRun {
+        kept(look("restore", "Read the backup back", |cx| Box::pin(restore(cx, backup::How::Reading(DRY)))))
+    } else {
+        look("restore", "Restore the backup into a scratch place", |cx| Box::pin(restore(cx, backup::How::Restoring)))
+    };
     let all: [(bool, Entry); 11] = [
         (true, look("environment", "Check this machine and the clocks", |cx| Box::pin(environment(cx)))),
         (data, look("stores", "Reach every store", |cx| Box::pin(stores(cx)))),
@@ -51,8 +60,9 @@ pub(super) fn steps(plan: &Plan) -> Vec<Entry> {
         (probes, look("probes", "Measure with every probe", |cx| Box::pin(measure(cx)))),
         (plan.moves_data(), look("leftovers", "Look for leftovers of earlier attempts", |cx| Box::pin(leftovers(cx)))),
         (data, look("counts", "Count both sides", |cx| Box::pin(counts(cx)))),
-        (data, look("backup", "Back up the new side", |cx| Box::pin(back_up(cx)))),
-        (data, look("restore", "Restore the backup into a scratch place", |cx| Box::pin(restore(cx)))),
+        // A dry run keeps backups on this machine only, and makes nothing in a store.
+        (data, kept(look("backup", "Back up the new side", |cx| Box::pin(back_up(cx))))),
+        (data, proof),
         (plan.moves_data(), look("preview", "Say what is going to move", |cx| Box::pin(preview(cx)))),
     ];
     let mut steps: Vec<Entry> = all.into_iter().filter_map(|(wanted, step)| wanted.then_some(step)).collect();
@@ -259,11 +269,11 @@ async fn back_up(cx: &StepContext) -> Result<StepDone> {
     Ok(all)
 }
 
-async fn restore(cx: &StepContext) -> Result<StepDone> {
+async fn restore(cx: &StepContext, how: backup::How) -> Result<StepDone> {
     let mut all = StepDone::default();
     for dataset in &cx.plan.datasets {
         cx.report.note(None, format!("restores {}", dataset.name));
-        add(&mut all, backup::prove(cx, dataset).await?);
+        add(&mut all, backup::prove(cx, dataset, how).await?);
     }
     Ok(all)
 }

@@ -219,6 +219,7 @@ impl World {
         ports.stores.insert("new".into(), new.clone());
         ports.buckets.insert("media".into(), media.clone());
         ports.buckets.insert("r2".into(), r2.clone());
+        ports.backups = Some(fakes::backups(&FakeBucket::new("backups", &trouble)));
         for (name, switch) in
             [("maintenance", &maintenance), ("release", &release), ("deployment", &deployment), ("dns", &dns)]
         {

@@ -1,14 +1,15 @@
 //! What the plan tells the phases, the rules that watch, the migration and the rollback.
 
 use super::{
-    CommandPlan, ConflictPolicy, FollowPlan, MigrationPlan, OnExisting, Op, PhasePlan, ProbeKind, ProbePlan,
-    RollbackPlan, RuleAction, RulePlan,
+    BackupsPlan, CommandPlan, ConflictPolicy, FileSetPlan, FollowPlan, MigrationPlan, OnExisting, Op, PhasePlan,
+    ProbeKind, ProbePlan, RollbackPlan, RuleAction, RulePlan, backups,
     check::{self, Placed},
     limits::{
         AMOUNTS, BATCH_BYTES, CADENCES, COMMAND_TIMEOUT, FIVE_MINUTES, MONITORING_EVERY, SPANS, SWEEP, TIMEOUTS, WAITS,
     },
     reader::Node,
     request::command,
+    sides::Sides,
     table::Table,
 };
 use crate::model::{Phase, Severity};
@@ -144,7 +145,12 @@ fn rule(table: &Table<'_>, metrics: &[String]) -> Option<Placed<RulePlan>> {
 }
 
 /// How the data moves.
-pub(super) fn migration(root: &Table<'_>, phases: &BTreeMap<Phase, PhasePlan>) -> MigrationPlan {
+pub(super) fn migration(
+    root: &Table<'_>,
+    phases: &BTreeMap<Phase, PhasePlan>,
+    sides: &Sides,
+    file_sets: &[FileSetPlan],
+) -> MigrationPlan {
     let mut plan = MigrationPlan {
         batch_records: 500,
         batch_files: 50,
@@ -155,7 +161,7 @@ pub(super) fn migration(root: &Table<'_>, phases: &BTreeMap<Phase, PhasePlan>) -
         max_failures: 0,
         max_failed_share: None,
         continue_on_error: true,
-        backups: None,
+        backups: BackupsPlan::Beside,
         conflicts: ConflictPolicy::NewestWins,
         pace: Duration::ZERO,
         follow: None,
@@ -186,7 +192,9 @@ pub(super) fn migration(root: &Table<'_>, phases: &BTreeMap<Phase, PhasePlan>) -
         }
     }
     plan.continue_on_error = table.boolean("continue_on_error", plan.continue_on_error);
-    plan.backups = table.get("backups").and_then(|node| node.path());
+    if let Some(place) = table.get("backups").and_then(|node| backups::read(&node, sides, file_sets)) {
+        plan.backups = place;
+    }
     plan.conflicts = table.one_of("conflicts", plan.conflicts, &policies);
     plan.pace = table.duration("pace", plan.pace, WAITS);
     plan.follow = follow(&table, phases);

@@ -203,6 +203,24 @@ fn a_plan_is_resolved_and_ordered() {
 }
 
 #[test]
+fn backups_stand_beside_the_ledger_in_a_folder_or_in_a_bucket() {
+    let with = |backups: &str| read(&SMALL.replace("concurrency = 8", backups));
+    let place =
+        |backups: &str| with(backups).unwrap_or_else(|problems| panic!("{}", problems.pretty())).migration.backups;
+    assert_eq!(place(""), BackupsPlan::Beside);
+    assert_eq!(place("backups = \"kept\""), BackupsPlan::Folder("/plans/kept".into()));
+    let end = BucketEnd { bucket: "r2".into(), prefix: "kept/".into() };
+    assert_eq!(place("backups = { bucket = \"r2\", prefix = \"kept/\" }"), BackupsPlan::Bucket(end));
+    for to in ["kept/", "kept/files/", ""] {
+        let files = format!(
+            "[[files]]\nname = \"rest\"\nfrom = {{ bucket = \"media\" }}\nto = {{ bucket = \"r2\", prefix = \"{to}\" }}"
+        );
+        let problems = with(&format!("backups = {{ bucket = \"r2\", prefix = \"kept/\" }}\n{files}")).unwrap_err();
+        assert!(problems.to_string().contains("a place where the files of `rest` are too"), "{problems}");
+    }
+}
+
+#[test]
 fn files_move_with_records_and_without() {
     let plan = read(SMALL).unwrap();
     let Some(BucketPlan::S3 { parts, .. }) = plan.buckets.get("r2") else { panic!("{:?}", plan.buckets) };

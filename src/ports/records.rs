@@ -157,4 +157,18 @@ pub trait RecordStore: Send + Sync {
     async fn settle(&self, _set: &SetRef) -> Result<Option<String>> {
         Ok(None)
     }
+
+    /// Makes an empty set of the same shape beside this one, whose name says what it is, for a backup to be restored into;
+    /// one that an earlier attempt left is made anew. It has the fields, the key and the constraints of a row by itself,
+    /// and nothing that could reach this set or another one: no triggers, no counters in common. `None` if this store
+    /// cannot make one.
+    async fn scratch(&self, _set: &SetRef) -> Result<Option<SetRef>> {
+        Ok(None)
+    }
+
+    /// Removes the scratch set of this one, and says whether there was any. It is found by its own name, which no set of a
+    /// user has: this set itself can never be meant.
+    async fn discard(&self, _set: &SetRef) -> Result<bool> {
+        Ok(false)
+    }
 }

@@ -8,7 +8,7 @@ use crate::{
     ledger::{Ledger, RunLock},
     model::{StepId, Timestamp},
     plan::Plan,
-    ports::{Journal, RunSummary, Work},
+    ports::{Journal, Ports, RunSummary, Work},
 };
 use std::{
     path::{Path, PathBuf},
@@ -113,7 +113,7 @@ pub async fn bench(plan: Arc<Plan>, data: &Path, alone: Option<&str>) -> Result<
     }
     let folder = home.join("runs").join(run.run.as_str());
     let (to, progress) = mpsc::channel(PROGRESS);
-    let Bystander { cx, gate } = Bystander::reporting(&plan, work, folder, to)?;
+    let Bystander { cx, gate } = Bystander::reporting(&plan, super::ports_in(&plan, &home)?, work, folder, to);
     Ok(Bench { cx, view, progress: Some(progress), journal, ledger, _gate: gate, _lock: lock })
 }
 
@@ -131,13 +131,18 @@ impl Bystander {
     /// # Errors
     /// As [`super::ports()`].
     pub(super) fn new(plan: &Arc<Plan>, work: Arc<dyn Work>, folder: PathBuf) -> Result<Self> {
-        Self::reporting(plan, work, folder, mpsc::channel(1).0)
+        Ok(Self::reporting(plan, super::ports(plan)?, work, folder, mpsc::channel(1).0))
     }
 
-    fn reporting(plan: &Arc<Plan>, work: Arc<dyn Work>, folder: PathBuf, to: mpsc::Sender<EventKind>) -> Result<Self> {
+    fn reporting(
+        plan: &Arc<Plan>,
+        ports: Ports,
+        work: Arc<dyn Work>,
+        folder: PathBuf,
+        to: mpsc::Sender<EventKind>,
+    ) -> Self {
         let (signals, gate) = Signals::new(CancellationToken::new());
         let report = Reporter::new(StepId::new("command"), to);
-        let cx = StepContext { ports: super::ports(plan)?, plan: Arc::clone(plan), work, signals, report, folder };
-        Ok(Self { cx, gate })
+        Self { cx: StepContext { ports, plan: Arc::clone(plan), work, signals, report, folder }, gate }
     }
 }

@@ -1,7 +1,7 @@
 //! Puts one run together: lock, ledger, ports, phases, engine.
 //!
-//! The plan's folder in the data directory holds `lock`, `ledger.db`, `control.sock` and `runs/<run>/` with backups and
-//! the report of each run.
+//! The plan's folder in the data directory holds `lock`, `ledger.db`, `control.sock`, `runs/<run>/` with the report of each
+//! run, and `backups` unless the plan keeps them elsewhere.
 
 use crate::{
     engine::{Engine, Parts, Start, start},
@@ -128,7 +128,7 @@ pub async fn run(request: Request) -> Result<Running> {
     })?;
     let engine = start(Parts {
         script: phases::script(&request.plan, mode),
-        ports: super::ports(&request.plan)?,
+        ports: super::ports_in(&request.plan, &home)?,
         plan: request.plan,
         mode,
         work: ledger.work(&run),

@@ -6,7 +6,8 @@ use std::path::Path;
 #[path = "../tools/meddle.rs"]
 mod hand;
 
-fn meddle(folder: &Path, sql: &'static str) {
+/// Somebody else's hand in the new side's database.
+pub(super) fn meddle(folder: &Path, sql: &'static str) {
     hand::meddle(&folder.join("world/new.db"), sql);
 }
 

@@ -16,7 +16,7 @@ fn decimal(text: &str) -> Value {
 }
 
 /// What a column of this word holds exactly.
-fn extremes(word: &str) -> Vec<Value> {
+pub(crate) fn extremes(word: &str) -> Vec<Value> {
     let texts = |texts: &[&str]| texts.iter().map(|one| text(one)).collect::<Vec<_>>();
     match word {
         "bool" => vec![Value::Bool(true), Value::Bool(false)],

@@ -6,6 +6,7 @@
 //! kills them, in the lives of `lives`. `proxy` breaks connections. What only one store has is in a file of its own.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod backups;
 mod bulk;
 mod conforms;
 mod d1;

@@ -33,7 +33,7 @@ pub(crate) use verify::{Standing, fingerprint};
 pub use verify::{verify, verify_live};
 
 use super::{
-    agreed,
+    agreed, backup,
     lane::{Lane, Track, Which},
     pump::pump,
     undo,
@@ -77,6 +77,7 @@ pub async fn copy_again(cx: &StepContext, dataset: &DatasetPlan) -> Result<StepD
 }
 
 async fn copy_all(lane: &Lane<'_>, reach: Reach) -> Result<StepDone> {
+    backup::note_written(lane.cx, lane.dataset).await?;
     undo::finish_begun(undo::Undone::Records(lane)).await?;
     let told = agreed::ensure(lane).await?;
     lane.take_stock().await?;

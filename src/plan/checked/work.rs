@@ -1,6 +1,7 @@
 //! How the phases, the migration and the way back go about it. Read by `phases`.
 //! Must never enter: how it is read from a file.
 
+use super::BucketEnd;
 use crate::model::{LaneKind, Limits};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -58,8 +59,8 @@ pub struct MigrationPlan {
     pub max_failed_share: Option<f64>,
     /// False: the first record or file that cannot be moved ends its lane. Datasets may say otherwise.
     pub continue_on_error: bool,
-    /// Folder for backups, made absolute against the plan's folder; `None`: in the run's folder.
-    pub backups: Option<PathBuf>,
+    /// Where backups are kept.
+    pub backups: BackupsPlan,
     /// Who wins where both sides changed a record.
     pub conflicts: ConflictPolicy,
     /// Longest wait between reads of the source for a slower, watchable run; zero in production.
@@ -96,6 +97,17 @@ impl MigrationPlan {
             Some(share) => of.map(|items| (items as f64 * share).floor() as u64),
         }
     }
+}
+
+/// Where backups are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BackupsPlan {
+    /// Beside the ledger.
+    Beside,
+    /// In this folder, made absolute against the plan's folder.
+    Folder(PathBuf),
+    /// In a bucket of the plan, under a prefix that ends with a slash.
+    Bucket(BucketEnd),
 }
 
 /// How lanes follow their source between the copy and the drain.

@@ -651,6 +651,17 @@ p.toml:83:16: found `101%`, which is not a share; write a whole number, or a sha
     ),
     (
         "concurrency = 8",
+        r#"backups = { bucket = "r3", prefix = "kept" }"#,
+        r#"p.toml:77:22: found `r3`, but there is no bucket of this name; write `r2`
+p.toml:77:37: found `kept`, which is no folder; write a folder, as "cutover-backups/""#,
+    ),
+    (
+        "concurrency = 8",
+        r#"backups = """#,
+        "p.toml:77:11: found an empty text for `migration.backups`; write something in it, or leave the key out",
+    ),
+    (
+        "concurrency = 8",
         r#"sweep = "10m""#,
         r#"p.toml:77:9: found `sweep` without `follow`; write `follow = "10s"` as well, or no `sweep`"#,
     ),

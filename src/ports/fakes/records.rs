@@ -19,6 +19,8 @@ pub(super) type Rows = BTreeMap<(i64, String), Record>;
 #[derive(Default)]
 pub(super) struct Sets {
     rows: BTreeMap<String, Rows>,
+    bare: bool,
+    locked: bool,
     poison: BTreeSet<String>,
     fields: BTreeMap<String, Vec<Field>>,
     clock: Timestamp,
@@ -141,6 +143,21 @@ impl FakeStore {
         self.lock().fields.insert(set.into(), fields.iter().map(field).collect());
     }
 
+    /// From now on it can make no set beside another one.
+    pub(crate) fn go_bare(&self) {
+        self.lock().bare = true;
+    }
+
+    /// From now on it takes no writes, and says so.
+    pub(crate) fn go_read_only(&self) {
+        self.lock().locked = true;
+    }
+
+    /// The names of its sets.
+    pub(crate) fn sets(&self) -> Vec<String> {
+        self.lock().rows.keys().cloned().collect()
+    }
+
     /// From now on it says that the set has these fields, of whatever kind.
     pub(crate) fn name(&self, set: &str, fields: &[&str]) {
         self.lock().fields.insert(set.into(), fields.iter().copied().map(Field::named).collect());
@@ -187,6 +204,10 @@ impl FakeStore {
             other => other.clone(),
         }
     }
+}
+
+fn scratch(set: &SetRef) -> String {
+    format!("scratch of {}", set.name)
 }
 
 pub(super) fn order(key: &Key) -> (i64, String) {
@@ -245,7 +266,7 @@ impl RecordStore for FakeStore {
         self.around("describe", |sets| {
             let count = sets.rows.get(&set.name).map_or(0, BTreeMap::len);
             let fields = sets.fields.get(&set.name).cloned().unwrap_or_default();
-            Ok(SetInfo { count: Some(count as u64), fields, writable: true, ..SetInfo::default() })
+            Ok(SetInfo { count: Some(count as u64), fields, writable: !sets.locked, ..SetInfo::default() })
         })
         .await
     }
@@ -334,5 +355,21 @@ impl RecordStore for FakeStore {
             Ok(())
         })
         .await
+    }
+
+    async fn scratch(&self, set: &SetRef) -> Result<Option<SetRef>> {
+        self.around("scratch", |sets| {
+            let name = scratch(set);
+            if sets.bare {
+                return Ok(None);
+            }
+            sets.rows.insert(name.clone(), Rows::new());
+            Ok(Some(SetRef { name, ..set.clone() }))
+        })
+        .await
+    }
+
+    async fn discard(&self, set: &SetRef) -> Result<bool> {
+        self.around("discard", |sets| Ok(sets.rows.remove(&scratch(set)).is_some())).await
     }
 }

@@ -6,6 +6,7 @@
 
 pub(super) mod engine;
 mod schema;
+mod scratch;
 mod values;
 mod write;
 
@@ -276,5 +277,13 @@ impl<E: Engine> RecordStore for LiteStore<E> {
             writing.end(&doing).await
         })
         .await
+    }
+
+    async fn scratch(&self, set: &SetRef) -> Result<Option<SetRef>> {
+        self.make_scratch(set).await
+    }
+
+    async fn discard(&self, set: &SetRef) -> Result<bool> {
+        self.drop_scratch(set).await
     }
 }

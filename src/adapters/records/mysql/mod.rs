@@ -7,6 +7,7 @@
 
 mod faults;
 mod schema;
+mod scratch;
 mod session;
 mod values;
 mod write;
@@ -339,6 +340,14 @@ impl RecordStore for MySqlStore {
             session.end(&doing).await
         })
         .await
+    }
+
+    async fn scratch(&self, set: &SetRef) -> Result<Option<SetRef>> {
+        self.make_scratch(set).await
+    }
+
+    async fn discard(&self, set: &SetRef) -> Result<bool> {
+        self.drop_scratch(set).await
     }
 }
 

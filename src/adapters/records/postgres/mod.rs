@@ -7,6 +7,7 @@
 
 mod blocks;
 mod schema;
+mod scratch;
 mod sequences;
 mod session;
 mod times;
@@ -446,6 +447,14 @@ impl RecordStore for PostgresStore {
             Ok(done)
         })
         .await
+    }
+
+    async fn scratch(&self, set: &SetRef) -> Result<Option<SetRef>> {
+        self.make_scratch(set).await
+    }
+
+    async fn discard(&self, set: &SetRef) -> Result<bool> {
+        self.drop_scratch(set).await
     }
 }
 

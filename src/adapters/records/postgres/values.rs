@@ -1,7 +1,7 @@
 //! Values into the text that `PostgreSQL` reads and writes under the settings of our sessions, and out of it.
 
-use super::{super::documents, times};
-use crate::model::{Decimal, Kind, Value};
+use super::times;
+use crate::model::{Decimal, Kind, Value, document};
 use serde_json::Value as Json;
 use std::borrow::Cow;
 
@@ -75,7 +75,7 @@ pub(super) fn read(kind: &Kind, text: Cow<'_, str>) -> Result<Value, String> {
             let said = times::from_postgres(&text).ok_or_else(|| wrong(&text))?;
             kind.take(Value::Text(said)).map_err(|misfit| misfit.to_string())?
         }
-        Kind::Json => Value::Json(documents::parse(&text)?),
+        Kind::Json => Value::Json(document::parse(&text)?),
         Kind::List(of) => Value::Json(array(of, &text)?),
         Kind::Text { .. } | Kind::Uuid | Kind::Any => Value::Text(text.into_owned()),
     })

@@ -10,7 +10,7 @@ pub(super) mod span;
 
 use crate::{
     error::{Fault, FaultKind, Result},
-    model::{Field, Key, Kind, Record, Value, text},
+    model::{Digest, Field, Key, Kind, Record, Value, text},
     ports::{Link, SetInfo},
 };
 use std::borrow::Cow;
@@ -136,6 +136,15 @@ impl Table {
 /// The table is not what it must be: no record is to blame, and none goes in until it was mended.
 pub(super) fn unfit(doing: &str, detail: String) -> Fault {
     Fault::new(FaultKind::Unmet, doing).detail(detail)
+}
+
+/// The name of the scratch table of a table: it says what it is, no table of a user has it, and no database cuts it.
+/// `place` is the table as a statement takes it, `name` its name alone.
+pub(super) fn scratch(place: &str, name: &str) -> String {
+    let sum = Digest::of(place.as_bytes()).to_hex();
+    let plain = |c: &char| c.is_ascii_alphanumeric() || *c == '_';
+    let name: String = name.chars().filter(plain).take(32).collect();
+    format!("cutover_scratch_{}_{name}", &sum[..8])
 }
 
 /// A refusal on the data's merits.
