@@ -5,7 +5,7 @@ use super::{
     kinds::extremes,
     postgres_server::Server,
     set,
-    sides::{PATIENCE, SIDES, Side},
+    sides::{Can, PATIENCE, SIDES, Side},
     step,
 };
 use cutover::{
@@ -157,7 +157,10 @@ fn numbered(query: &str) -> String {
 #[tokio::test]
 async fn every_store_is_restored_as_it_was() {
     for side in SIDES {
-        survives(&side().await).await;
+        let side = side().await;
+        if side.can >= Can::Tell {
+            survives(&side).await;
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Lanes of records between real servers in processes of their own that are killed again and again, at moments chosen by a
-//! seed: while they copy, follow, drain, compare and take back. Whenever a way comes to its end, the databases' own clients must find
-//! both sides equal, nothing lost and nothing doubled, and after the way back the target as it was before any life.
+//! seed: while they back up, copy, follow, drain, compare, restore and take back. Whenever a way comes to its end, the
+//! databases' own clients must find both sides equal, nothing lost and nothing doubled, and after the way back the target
+//! as it was before any life.
 //!
 //! `CUTOVER_TEST_KILLS` says how many kills in all (200), `CUTOVER_TEST_SEED` with which seed.
 
@@ -34,8 +35,8 @@ struct Trial {
     target: Box<dyn Fn() -> Vec<String>>,
     /// Rows of the target before any life. The first has a key of the source, the second has none.
     before: Vec<String>,
-    /// The stages of the way to the new side.
-    forward: &'static [Stage],
+    /// The stages of the way to the new side, and of the way back.
+    ways: [&'static [Stage]; 2],
     /// What users do on the source after so many lives of that way.
     users: Box<dyn Fn(u64)>,
 }
@@ -71,34 +72,36 @@ impl Trial {
         println!("seed {seed}, {kills} kills");
         let mut random = StdRng::seed_from_u64(seed);
         let mut whole = BTreeMap::new();
-        for stages in [self.forward, Stage::BACK] {
+        for stages in self.ways {
             let End::Whole(said) = self.live(stages, None).await else { panic!("nobody killed it") };
             whole.extend(said);
         }
         self.assert_as_before("an undisturbed way there and back");
         println!("undisturbed: {whole:?}");
+        let [forward, back] = self.ways;
         let (mut killed, mut ways) = (BTreeMap::new(), 0);
         while killed.values().sum::<u64>() < kills {
-            for (stages, most) in [(self.forward, 12), (Stage::BACK, 5)] {
+            for (stages, most) in [(forward, 12), (back, 5)] {
                 let most = random.random_range(1..=most);
                 let mut lives = 0;
                 loop {
-                    // The first half of them die before the first stage is over: later ones find it done.
-                    let stage = if lives * 2 < most { stages[0] } else { stages[random.random_range(0..stages.len())] };
+                    // The first half of them die in the first half of the stages: later ones find those done.
+                    let early = stages.len().div_ceil(if lives * 2 < most { 2 } else { 1 });
+                    let stage = stages[random.random_range(0..early)];
                     let moment = whole[&stage].moment(stage, lives, &mut random);
                     let dies = lives < most && killed.values().sum::<u64>() < kills;
                     match self.live(stages, dies.then_some(moment)).await {
                         End::Whole(_) => break,
                         End::Killed(stage) => *killed.entry(stage).or_default() += 1,
                     }
-                    if stages == self.forward {
+                    if stages == forward {
                         (self.users)(killed.values().sum());
                     }
                     lives += 1;
                 }
                 ways += 1;
                 let when = format!("seed {seed}, {killed:?} killed");
-                if stages == self.forward { self.assert_there(&when) } else { self.assert_as_before(&when) }
+                if stages == forward { self.assert_there(&when) } else { self.assert_as_before(&when) }
             }
         }
         println!("killed {killed:?} on {ways} ways");
@@ -154,7 +157,7 @@ async fn from_postgres_to_postgres() {
         source: Box::new(move || lines(&reader.psql(ALL))),
         target: Box::new(move || lines(&new.psql(ALL))),
         before,
-        forward: Stage::FOLLOWING,
+        ways: [Stage::FOLLOWING, Stage::RESTORING],
         users: Box::new(users),
     }
     .is_killed(130)
@@ -195,8 +198,8 @@ async fn from_mariadb_to_postgres() {
         lines(&old.sql(sql))
     };
     let before = target();
-    let (forward, users) = (Stage::FORWARD, Box::new(|_| ()));
-    Trial { folder, count, source: Box::new(source), target: Box::new(target), before, forward, users }
+    let (ways, users) = ([Stage::FORWARD, Stage::BACK], Box::new(|_| ()));
+    Trial { folder, count, source: Box::new(source), target: Box::new(target), before, ways, users }
         .is_killed(45)
         .await;
 }
@@ -248,8 +251,8 @@ async fn from_django_to_sqlite() {
     };
     let (source, target) = (read(&django.database(), "shop_filter"), read(&database, "filters"));
     let before = target();
-    let (forward, users) = (Stage::FORWARD, Box::new(|_| ()));
-    Trial { folder, count, source: Box::new(source), target: Box::new(target), before, forward, users }
+    let (ways, users) = ([Stage::FORWARD, Stage::BACK], Box::new(|_| ()));
+    Trial { folder, count, source: Box::new(source), target: Box::new(target), before, ways, users }
         .is_killed(25)
         .await;
 }

@@ -6,7 +6,10 @@ use cutover::{
     engine::StepContext,
     error::Result,
     ledger::Ledger,
-    migrate::{follow, records, undo_records},
+    migrate::{
+        backup::{self, Place},
+        follow, records, undo_records,
+    },
     plan, wiring,
 };
 use rand::{Rng as _, rngs::StdRng};
@@ -34,6 +37,7 @@ const BEGINS: &str = "begins ";
 /// What a lane goes through. One that is added to `ALL` and to a way below is killed like the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Stage {
+    Backup,
     /// Everything once while the source is in use.
     Ahead,
     /// What changed since.
@@ -41,21 +45,32 @@ pub(crate) enum Stage {
     Drain,
     Copy,
     Verify,
+    /// The target is made what the backup has.
+    Restore,
     Undo,
 }
 
 impl Stage {
-    const ALL: [Self; 6] = [Self::Ahead, Self::Follow, Self::Drain, Self::Copy, Self::Verify, Self::Undo];
+    const ALL: [Self; 8] =
+        [Self::Backup, Self::Ahead, Self::Follow, Self::Drain, Self::Copy, Self::Verify, Self::Restore, Self::Undo];
     /// The way to the new side.
-    pub(crate) const FORWARD: &[Self] = &[Self::Copy, Self::Verify];
+    pub(crate) const FORWARD: &[Self] = &[Self::Backup, Self::Copy, Self::Verify];
     /// The same with a drain.
-    pub(crate) const FOLLOWING: &[Self] = &[Self::Ahead, Self::Follow, Self::Drain, Self::Copy, Self::Verify];
+    pub(crate) const FOLLOWING: &[Self] =
+        &[Self::Backup, Self::Ahead, Self::Follow, Self::Drain, Self::Copy, Self::Verify];
     /// The way back.
     pub(crate) const BACK: &[Self] = &[Self::Undo];
+    /// The way back by hand first; undo then finds it done.
+    pub(crate) const RESTORING: &[Self] = &[Self::Restore, Self::Undo];
 
     async fn play(self, cx: &StepContext) -> Result<()> {
         let dataset = &cx.plan.datasets[0];
         match self {
+            Self::Backup => backup::take(cx, dataset).await.map(|_| ()),
+            Self::Restore => {
+                let place = Place::new(&cx.plan, &cx.ports, &cx.signals)?;
+                backup::restore(cx, dataset, &place.backup(cx.work.run(), &dataset.name), true).await.map(|_| ())
+            }
             Self::Ahead => follow::copy_ahead(cx).await.map(|_| ()),
             Self::Follow => follow::round(cx, cx.plan.migration.follow.unwrap()).await,
             Self::Drain => follow::drain(cx).await.map(|_| ()),
@@ -73,6 +88,8 @@ impl Stage {
 impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Backup => "backup",
+            Self::Restore => "restore",
             Self::Ahead => "copy ahead",
             Self::Follow => "follow",
             Self::Drain => "drain",
@@ -175,7 +192,7 @@ async fn plays_a_lane() {
     let run = folder.join("run");
     fs::create_dir_all(&run).unwrap();
     let ledger = Ledger::open(&run).await.unwrap_or_else(|fault| panic!("{}", fault.chain()));
-    let ports = wiring::ports(&plan).unwrap_or_else(|fault| panic!("{}", fault.chain()));
+    let ports = wiring::ports_in(&plan, folder).unwrap_or_else(|fault| panic!("{}", fault.chain()));
     let cx = step(&plan, ports, &ledger, "run", &plan.datasets[0].name, &run);
     let wanted = std::env::var(STAGES).unwrap();
     for stage in wanted.split(',').filter_map(|word| Stage::ALL.into_iter().find(|stage| stage.to_string() == word)) {
