@@ -8,7 +8,7 @@ use super::{
 use cutover::{
     error::FaultKind,
     model::{Key, Record, Value},
-    ports::{Cursor, SetRef, WriteOutcome},
+    ports::{Cursor, Link, SetRef, WriteOutcome},
 };
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -39,6 +39,7 @@ async fn conforms(side: &Side) {
     long_rows(side).await;
     what_is_not_there(side).await;
     counted_keys(side).await;
+    what_refers_is_told(side).await;
 }
 
 async fn pages_and_writes(side: &Side) {
@@ -237,6 +238,23 @@ async fn what_is_not_there(side: &Side) {
 }
 
 /// The store hands out the next number itself once the rows are there.
+/// What refers to another set is told, and somebody in a hurry is told as much, with a number that is counted while the
+/// rows are few.
+async fn what_refers_is_told(side: &Side) {
+    side.table("owner", "id {key}, name {text}");
+    side.table("owned", "id {key}, owner_id {int}, other {int}, FOREIGN KEY (owner_id) REFERENCES owner (id)");
+    let set = |name: &str| SetRef { updated: None, ..super::set(name) };
+    side.store.write(&set("owner"), &[record(json!({"id": 1, "name": "x"}))]).await.unwrap();
+    side.store.write(&set("owned"), &[record(json!({"id": 1, "owner_id": 1, "other": 9}))]).await.unwrap();
+    let info = side.store.describe(&set("owned")).await.unwrap();
+    let link = Link { field: "owner_id".into(), set: "owner".into(), key: "id".into() };
+    assert_eq!(info.links, [link], "{}", side.name);
+    let sketch = side.store.sketch(&set("owned")).await.unwrap();
+    assert_eq!((sketch.count, sketch.estimated), (Some(1), false), "{}", side.name);
+    assert_eq!((sketch.fields, sketch.links), (info.fields, info.links), "{}", side.name);
+    assert_eq!(side.store.describe(&set("owner")).await.unwrap().links, [], "{}", side.name);
+}
+
 async fn counted_keys(side: &Side) {
     side.table("counted", "id {counted}, name {text}, updated_at {timestamp}");
     let (store, set) = (side.store.as_ref(), &set("counted"));
