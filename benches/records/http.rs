@@ -2,7 +2,7 @@
 //! renders pages of Django REST as fast as they are asked for; the lane runs in a process of its own too, with the real
 //! ledger, and its CPU time has everything in it: decoding, mapping, the target's file and the ledger's.
 
-use crate::{Used, median};
+use crate::{ROUNDS, Used, measured, median};
 use http_body_util::Full;
 use hyper::{Request, Response, body::Bytes, header::CONTENT_TYPE, service::service_fn};
 use hyper_util::{
@@ -17,15 +17,11 @@ use std::{
     io::{BufRead as _, BufReader},
     path::Path,
     process::{Child, Command, Stdio},
-    time::Instant,
 };
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use url::Url;
-use wait4::Wait4 as _;
 
-/// How often the lane runs.
-const ROUNDS: usize = 3;
 const TABLE: &str = "CREATE TABLE users (id INTEGER PRIMARY KEY, email TEXT NOT NULL, first_name TEXT, last_name TEXT,
     active BOOLEAN NOT NULL, balance DECIMAL(12, 2), profile JSON, updated_at TEXT NOT NULL)";
 
@@ -50,13 +46,9 @@ fn copied(endpoint: &str, rows: u64, verify: bool) -> Used {
     sqlite(&target, TABLE);
     fs::write(folder.path().join("cutover.toml"), plan_text(endpoint, &target)).expect("a plan");
     let mut command = Command::new(std::env::current_exe().expect("this program"));
-    command.args(["copy"]).arg(folder.path()).args(verify.then_some("verify"));
-    let began = Instant::now();
-    let ended = command.stdin(Stdio::null()).spawn().expect("a lane").wait4().expect("a lane that ends");
-    let wall = began.elapsed();
-    assert!(ended.status.success(), "the lane failed: {}", ended.status);
+    let used = measured(command.arg("lane").arg(folder.path()).arg("copy").args(verify.then_some("verify")));
     assert_eq!(sqlite(&target, "SELECT count(*) FROM users").trim(), rows.to_string());
-    Used { wall, cpu: ended.rusage.utime + ended.rusage.stime, memory: ended.rusage.maxrss }
+    used
 }
 
 /// What a reader that is not under test says.

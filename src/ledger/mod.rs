@@ -6,6 +6,8 @@
 //!
 //! Neighbours: `ports` above, SQLite below. Must never enter: anything that knows what the rows mean.
 
+#[cfg(test)]
+mod block_tests;
 mod blocks;
 mod fault;
 mod files;

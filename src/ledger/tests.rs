@@ -86,7 +86,7 @@ async fn open(dir: &TempDir) -> Ledger {
 }
 
 /// Changes the file behind the ledger's back.
-async fn tamper(dir: &TempDir, sql: &'static str) {
+pub(super) async fn tamper(dir: &TempDir, sql: &'static str) {
     let mut connection = SqliteConnectOptions::new().filename(dir.path().join(FILE)).connect().await.unwrap();
     sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
     connection.close().await.unwrap();

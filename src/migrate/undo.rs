@@ -142,7 +142,7 @@ async fn forget(lane: &Track<'_>) -> Result<()> {
         }
     }
     lane.once("forget a lane", work.forget(&lane.id)).await?;
-    for what in ["standing", "watermark", "listing", "undone", "undoing", UNDOING_PART] {
+    for what in ["standing", "watermark", "parts", "listing", "undone", "undoing", UNDOING_PART] {
         lane.note(what, &serde_json::Value::Null).await?;
     }
     lane.meter.set_tally(Tally::default());

@@ -1,7 +1,8 @@
 //! The records of a dataset: copied, caught up with what changes meanwhile, verified.
 //!
-//! `batch` moves one batch, `passes` finds what else must move, `judge` compares a page, `verify` and `audit` all of them
-//! (for the run, and for a person who asks), `since` what may have changed after that. What the order of writes to the
+//! `parts` says what the main pass reads, `batch` moves one batch record by record and `bulk` as one, `passes` finds what else
+//! must move, `judge` compares a page, `stretches` whole stretches, `verify` and `audit` all of them (for the run, and for a
+//! person who asks), `since` what may have changed after that. What the order of writes to the
 //! ledger guarantees: an item's `before` is durable before the target is touched, and a batch is `Done` only after the
 //! target has acknowledged it, so that a process that dies anywhere is resumed without loss.
 
@@ -51,8 +52,8 @@ const OVERLAP: Duration = Duration::from_secs(2);
 /// The same where the store does not say what time it is, and this machine's clock must do.
 const OVERLAP_UNSAID: Duration = Duration::from_mins(1);
 
-/// Moves the dataset's records to the new side, then carries what changed meanwhile until nothing new comes. Each batch
-/// is read back right after it was written.
+/// Moves the dataset's records to the new side, then carries what changed meanwhile until nothing new comes. A batch that
+/// goes record by record is read back right after it was written; one in bulk is compared by [`verify`].
 ///
 /// # Errors
 /// `Unmet` when more than `max_failures` records failed; the fault of the last attempt when a server stays away;
