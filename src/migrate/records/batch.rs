@@ -266,6 +266,7 @@ impl<'a> Mover<'a> {
             let block = RecordBlock { state: ItemState::Pending, records: sheet.block.clone() };
             lane.once("save a batch's intent", work.save_block(&row, &block, &sheet.items)).await?;
         }
+        self.note_failures(&sheet.items);
         for item in &sheet.items {
             lane.meter.turned(prior.get(&item.key).map(|row| row.state), item.state);
         }
@@ -317,13 +318,13 @@ impl<'a> Mover<'a> {
                 return Err(lost.detail("the ledger does not have its records"));
             }
         }
+        self.note_failures(&items);
         let pending = std::iter::repeat(ItemState::Pending);
         let intended = sheet.items.iter().map(|item| item.state).chain(pending);
         for (from, to) in intended.zip(&items).filter(|(from, item)| *from != item.state) {
             lane.meter.turned(Some(from), to.state);
         }
         lane.meter.turned_all(Some(ItemState::Pending), common, together);
-        self.note_failures(&items);
         lane.meter.moved(run.entries.len() as u64, run.bytes);
         lane.meter.landed(run.bytes);
         lane.meter.offer();

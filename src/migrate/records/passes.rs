@@ -46,7 +46,7 @@ async fn pass(mover: &Mover<'_>) -> Result<u64> {
     let lane = mover.lane;
     let since = watermark(lane).await?.filter(|_| lane.old.set.updated.is_some());
     let which = since.map_or(Which::All, Which::Since);
-    let limit = lane.cx.plan.migration.batch_records;
+    let limit = lane.compared_at_once();
     let pages = lane.pages(&lane.old, which, Cursor::START, limit);
     let asked = Timestamp::now();
     let brought = AtomicU64::new(0);
