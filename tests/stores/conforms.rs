@@ -252,7 +252,7 @@ async fn what_refers_is_told(side: &Side) {
     let sketch = side.store.sketch(&set("owned")).await.unwrap();
     assert_eq!((sketch.count, sketch.estimated), (Some(1), false), "{}", side.name);
     assert_eq!((sketch.fields, sketch.links), (info.fields, info.links), "{}", side.name);
-    assert_eq!(side.store.describe(&set("owner")).await.unwrap().links, [], "{}", side.name);
+    assert!(side.store.describe(&set("owner")).await.unwrap().links.is_empty(), "{}", side.name);
 }
 
 async fn counted_keys(side: &Side) {
