@@ -227,8 +227,7 @@ mod tests {
     fn world() -> Survey {
         let seconds = |low, high| Some(Forecast { low, high });
         let class = |up_to, files| SizeClass { up_to, files };
-        let sample =
-            SampleSurvey { files: 200, bytes: 5 << 20, seconds: 0.4, looked_up: 200, looked_up_seconds: 0.25 };
+        let sample = SampleSurvey { files: 200, bytes: 5 << 20, seconds: 0.4, looked_up: 200, looked_up_seconds: 0.25 };
         let one = |text: &str| vec![text.to_owned()];
         let users = DatasetSurvey {
             name: "users".into(),
@@ -252,7 +251,9 @@ mod tests {
             ],
             seconds: seconds(130.0, 7300.0),
             findings: Findings {
-                blockers: one("1 of 200 records looked at cannot be moved, first 7: field `email`: has 16 characters, 10 fit"),
+                blockers: one(
+                    "1 of 200 records looked at cannot be moved, first 7: field `email`: has 16 characters, 10 fit",
+                ),
                 warnings: one("3 records stand on the new side already"),
                 recommendations: one("drop: the legacy side has no field `nick`"),
             },

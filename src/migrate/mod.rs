@@ -28,6 +28,8 @@ pub(crate) mod world;
 
 pub use account::account;
 pub use mapping::Mapping;
-pub use survey::{DatasetSurvey, FileSetSurvey, Fit, Forecast, RowSurvey, SampleSurvey, SizeClass, Survey, fits, survey};
+pub use survey::{
+    DatasetSurvey, FileSetSurvey, Fit, Forecast, RowSurvey, SampleSurvey, SizeClass, Survey, fits, survey,
+};
 pub use undo::{undo_files, undo_records, undo_set};
 pub use verified::{Difference, Verified};

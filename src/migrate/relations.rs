@@ -146,7 +146,12 @@ pub fn evidence(dataset: &DatasetPlan, found: &Relations, allowed: u64) -> Vec<C
     let once = told(&found.doubled, "nothing comes twice", "come twice");
     let files = told(&found.without_file, "every record has its file", "have no file");
     let mut checks = vec![
-        judged("references there", lost <= allowed, references, format!("at most {allowed} more than on the legacy side")),
+        judged(
+            "references there",
+            lost <= allowed,
+            references,
+            format!("at most {allowed} more than on the legacy side"),
+        ),
         judged("unique there", found.doubled.count == 0, once, "none twice".to_owned()),
     ];
     if dataset.blob.is_some() {

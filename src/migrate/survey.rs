@@ -237,9 +237,8 @@ async fn look(plan: &Plan, dataset: &DatasetPlan, ports: &Ports) -> Result<Datas
     let from = set_of(&dataset.from, dataset, dataset.updated.clone());
     let to = set_of(&dataset.to, dataset, mapping.updated_there().map(ToOwned::to_owned));
     let (source, target) = futures::join!(old.sketch(&from), new.sketch(&to));
-    let mut known = |said: Result<SetInfo>| {
-        said.map_err(|fault| found.findings.blockers.push(fault.advice())).unwrap_or_default()
-    };
+    let mut known =
+        |said: Result<SetInfo>| said.map_err(|fault| found.findings.blockers.push(fault.advice())).unwrap_or_default();
     let (source, target) = (known(source), known(target));
     (found.records, found.estimated, found.standing) = (source.count, source.estimated, target.count);
     let others = looked_into(plan, dataset, ports).await?;

@@ -114,11 +114,7 @@ fn lookups(table: &Table<'_>, place: &Place<'_>, made: &mut Made<'_>) -> BTreeMa
     entries.into_iter().filter_map(read).collect()
 }
 
-fn references(
-    table: &Table<'_>,
-    place: &Place<'_>,
-    lookup: &BTreeMap<String, LookupPlan>,
-) -> BTreeMap<String, String> {
+fn references(table: &Table<'_>, place: &Place<'_>, lookup: &BTreeMap<String, LookupPlan>) -> BTreeMap<String, String> {
     let entries = table.table("references").map(|map| map.entries()).unwrap_or_default();
     let read = |(field, _, node): (String, _, Node<'_>)| {
         let dataset = node.reference("dataset", place.names)?;

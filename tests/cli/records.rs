@@ -88,7 +88,11 @@ fn what_leads_nowhere_and_what_changed_since_is_told() {
     );
     let (code, last, error) = night.call(&["verify", "--lane", "filters", "--since-last"]);
     let sums = &last["sums"];
-    assert_eq!((code, &sums["kind"], &sums["dangling"]["count"]), (7, &"relations".into(), &1.into()), "{last} {error}");
+    assert_eq!(
+        (code, &sums["kind"], &sums["dangling"]["count"]),
+        (7, &"relations".into(), &1.into()),
+        "{last} {error}"
+    );
     let dangling = night.lines(&["verify", "--lane", "filters", "--list", "dangling"]);
     assert_eq!((dangling.len(), &dangling[0]["key"]), (1, &"1 user_id".into()), "{dangling:?}");
     assert!(dangling[0]["detail"].as_str().unwrap().contains("99999 of users"), "{dangling:?}");

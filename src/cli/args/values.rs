@@ -32,7 +32,10 @@ pub(super) fn kind(text: &str) -> Result<FaultKind, String> {
 }
 
 pub(super) fn verdict(text: &str) -> Result<ItemVerdict, String> {
-    word(text, "verdict: same, differs, moving, only_in_source, only_in_target, error, dangling, doubled or without_file")
+    word(
+        text,
+        "verdict: same, differs, moving, only_in_source, only_in_target, error, dangling, doubled or without_file",
+    )
 }
 
 pub(super) fn wrong(text: &str) -> Result<ItemVerdict, String> {

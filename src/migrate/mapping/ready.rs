@@ -65,8 +65,7 @@ impl Mapping {
     }
 
     fn formula<'m>(&'m self, what: String, field: &'m str, text: &'m str) -> Result<Formula<'m>> {
-        let parsed =
-            self.env.compile_expression(text).map_err(|error| self.refused(&format!("{what}: {error}")))?;
+        let parsed = self.env.compile_expression(text).map_err(|error| self.refused(&format!("{what}: {error}")))?;
         // The filter asks for a null as such.
         let joins = !field.is_empty() && text.contains('~');
         Ok(Formula { what, field, text, parsed, joins })
@@ -162,12 +161,10 @@ impl Mapping {
                 Err(self.refused(&format!("field `{field}`: `{}` is not there", lookup.by)))
             }
             None => Ok(Value::Null),
-            Some(key) => {
-                found.get(field).and_then(|found| found.get(&key.0)).cloned().flatten().ok_or_else(|| {
-                    let (dataset, wanted) = (&lookup.dataset, &lookup.field);
-                    self.refused(&format!("field `{field}`: `{dataset}` has no {wanted} under the key {key}"))
-                })
-            }
+            Some(key) => found.get(field).and_then(|found| found.get(&key.0)).cloned().flatten().ok_or_else(|| {
+                let (dataset, wanted) = (&lookup.dataset, &lookup.field);
+                self.refused(&format!("field `{field}`: `{dataset}` has no {wanted} under the key {key}"))
+            }),
         }
     }
 }

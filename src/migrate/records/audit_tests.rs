@@ -1,4 +1,4 @@
-use super::{Take, audit, audited, audit_since, copy, decide, repair, retry_failed, verify};
+use super::{Take, audit, audit_since, audited, copy, decide, repair, retry_failed, verify};
 use crate::{
     error::FaultKind,
     migrate::{
@@ -182,7 +182,10 @@ async fn afterwards_only_what_changed_is_compared() {
     let read = world.trouble.calls_of("old.read") + world.trouble.calls_of("new.read");
     assert!(read <= before + 2, "one page of each for its clock, {before} and {read}");
     assert_eq!((found.differs, found.only_in_source, found.same), (2, 1, u64::from(MANY) - 2), "{found:?}");
-    assert!(found.reach.contains("records compared that changed since") && found.reach.contains("a deletion, are not seen"), "{found:?}");
+    assert!(
+        found.reach.contains("records compared that changed since") && found.reach.contains("a deletion, are not seen"),
+        "{found:?}"
+    );
     assert!(found.reach.contains("rows on the new side") && found.reach.contains("compare whole"), "{}", found.reach);
     let keys = |rows: Vec<(String, String)>| rows.into_iter().map(|(key, _)| key).collect::<Vec<_>>();
     assert_eq!(keys(kept(&world, ItemVerdict::Differs).await), ["7", "9"]);

@@ -1,6 +1,10 @@
 //! Moves one batch of records: looks at what stands there, saves the intent, writes, reads back, saves what came out.
 
-use super::intent::{self, Known, Planned};
+use super::{
+    intent::{self, Known, Planned},
+    isolate::write_isolating,
+    sheet::{End, Kept, Sheet},
+};
 use crate::{
     error::{Fault, FaultKind, Result},
     migrate::{
@@ -74,44 +78,6 @@ struct Run<'j> {
     attempt: u32,
     /// What it is about to do, once the ledger has it.
     sheet: Option<Sheet>,
-}
-
-/// What a batch is about to do, as the ledger has it.
-#[derive(Default)]
-struct Sheet {
-    /// What is written.
-    written: Vec<Record>,
-    /// Of each of these: which entry it is, and where the ledger keeps it.
-    places: Vec<(usize, Kept)>,
-    /// What is kept together.
-    block: Vec<(String, Digest)>,
-    /// What is kept by itself.
-    items: Vec<ItemRow>,
-}
-
-/// Where the ledger keeps a record: its place in the block, or among the items.
-#[derive(Clone, Copy)]
-enum Kept {
-    Block(usize),
-    Item(usize),
-}
-
-/// What became of a record that was written.
-enum End {
-    Copied,
-    /// Read back, and the same.
-    Verified,
-    Rejected(String),
-}
-
-impl End {
-    const fn state(&self) -> ItemState {
-        match self {
-            Self::Copied => ItemState::Copied,
-            Self::Verified => ItemState::Verified,
-            Self::Rejected(_) => ItemState::Failed,
-        }
-    }
 }
 
 impl<'a> Mover<'a> {
@@ -432,45 +398,4 @@ fn fresh(lane: &Lane<'_>, batch: &BatchId, key: &str, digest: Digest) -> ItemRow
 
 fn failed(items: &[ItemRow]) -> u64 {
     items.iter().filter(|item| item.state == ItemState::Failed).count() as u64
-}
-
-/// Writes records to a side. A batch that is refused as a whole is halved until the record that cannot be taken stands
-/// alone, so that one poison row does not hold back the others.
-///
-/// # Errors
-/// Anything but `Refused`; `Garbage` if the answer does not name every record.
-pub(crate) async fn write_isolating(
-    lane: &Lane<'_>,
-    side: &crate::migrate::lane::Side,
-    records: &[Record],
-) -> Result<Vec<WriteOutcome>> {
-    let mut outcomes = vec![WriteOutcome::Created; records.len()];
-    let mut ranges = Vec::new();
-    ranges.push(0..records.len());
-    let doing = format!("write {} to {}", side.set.name, side.name);
-    while let Some(range) = ranges.pop() {
-        if range.is_empty() {
-            continue;
-        }
-        match lane.once(&doing, side.store.write(&side.set, &records[range.clone()])).await {
-            Ok(list) if list.len() == range.len() => {
-                for (place, outcome) in range.zip(list) {
-                    outcomes[place] = outcome;
-                }
-            }
-            Ok(list) => {
-                let detail = format!("{} records sent, {} answered", range.len(), list.len());
-                return Err(Fault::new(FaultKind::Garbage, doing).detail(detail));
-            }
-            Err(fault) if fault.kind == FaultKind::Refused && range.len() > 1 => {
-                let middle = usize::midpoint(range.start, range.end);
-                ranges.extend([middle..range.end, range.start..middle]);
-            }
-            Err(fault) if fault.kind == FaultKind::Refused => {
-                outcomes[range.start] = WriteOutcome::Rejected(fault.chain());
-            }
-            Err(fault) => return Err(fault),
-        }
-    }
-    Ok(outcomes)
 }

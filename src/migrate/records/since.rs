@@ -90,13 +90,7 @@ pub async fn audit_since(cx: &StepContext, dataset: &DatasetPlan, live: bool) ->
 }
 
 /// Keeps the sums: how many are the same follows from how many there are.
-async fn conclude(
-    lane: &Lane<'_>,
-    begun: Standings,
-    marks: &Marks,
-    next: Option<Marks>,
-    compared: u64,
-) -> Result<()> {
+async fn conclude(lane: &Lane<'_>, begun: Standings, marks: &Marks, next: Option<Marks>, compared: u64) -> Result<()> {
     let sums = lane.once("ask the ledger for verdicts", lane.cx.work.verdict_sums(&lane.id)).await?;
     let sum = |of: ItemVerdict| sums.iter().find(|(verdict, _)| *verdict == of).map_or(0, |(_, sum)| *sum);
     let on_both = sum(ItemVerdict::Differs) + sum(ItemVerdict::Moving);

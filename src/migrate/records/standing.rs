@@ -70,7 +70,9 @@ mod tests {
         assert_eq!(decide(&OnConflict::Skip, &kinds, mapped.clone(), Some(&alike), false), Decision::Keep(KEPT));
         assert_eq!(decide(&OnConflict::Ask, &kinds, mapped.clone(), Some(&alike), false), written);
         assert_eq!(decide(&OnConflict::Ask, &kinds, mapped.clone(), Some(&other), true), written);
-        let Decision::Ask(why) = decide(&OnConflict::Ask, &kinds, mapped.clone(), Some(&other), false) else { panic!("asks") };
+        let Decision::Ask(why) = decide(&OnConflict::Ask, &kinds, mapped.clone(), Some(&other), false) else {
+            panic!("asks")
+        };
         assert!(why.ends_with("differs in name"), "{why}");
         let part = record(json!({"id": 1, "seen": 3}));
         assert_eq!(decide(&merge, &kinds, mapped.clone(), Some(&other), false), Decision::Write(part));

@@ -165,7 +165,8 @@ impl Walk<'_> {
             None => None,
         };
         for (to, from) in lost {
-            let holds = holders.get(&from.0).and_then(|record| record.key(&reference.field)).is_some_and(|now| now == to);
+            let holds =
+                holders.get(&from.0).and_then(|record| record.key(&reference.field)).is_some_and(|now| now == to);
             if !holds || there.contains_key(&to.0) {
                 continue;
             }

@@ -36,7 +36,8 @@ pub(super) fn kind(declared: &str) -> Kind {
 
 /// The column turns texts that look like numbers into numbers (source: sqlite.org/datatype3.html, section 3.1).
 fn makes_numbers(declared: &str) -> bool {
-    let has = |part: &str| declared.as_bytes().windows(part.len()).any(|some| some.eq_ignore_ascii_case(part.as_bytes()));
+    let has =
+        |part: &str| declared.as_bytes().windows(part.len()).any(|some| some.eq_ignore_ascii_case(part.as_bytes()));
     has("INT") || !(has("CHAR") || has("CLOB") || has("TEXT") || has("BLOB") || declared.is_empty())
 }
 

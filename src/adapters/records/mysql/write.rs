@@ -123,7 +123,9 @@ impl Writer for MySqlWriter<'_, '_> {
     }
 
     async fn attempt(&mut self, group: &Group<'_>, rows: &[Row<'_>]) -> Result<Attempt> {
-        if rows.len() == 1 && rows[0].values.iter().map(|value| weight(value)).sum::<usize>() + 4096 > self.session.packet() {
+        if rows.len() == 1
+            && rows[0].values.iter().map(|value| weight(value)).sum::<usize>() + 4096 > self.session.packet()
+        {
             return Ok(Attempt::Refused(format!(
                 "longer than the {} bytes of the server's max_allowed_packet",
                 self.session.packet()

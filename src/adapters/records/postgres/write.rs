@@ -202,7 +202,8 @@ fn given(group: &Group<'_>) -> String {
 /// The texts of the rows, by columns.
 fn texts(group: &Group<'_>, rows: &[&Row<'_>]) -> Texts {
     let column = |(at, column): (usize, &&Column)| {
-        let text = |row: &&Row<'_>| values::write(&column.field.kind, &row.values[at]).map(std::borrow::Cow::into_owned);
+        let text =
+            |row: &&Row<'_>| values::write(&column.field.kind, &row.values[at]).map(std::borrow::Cow::into_owned);
         rows.iter().map(text).collect()
     };
     group.columns.iter().enumerate().map(column).collect()
