@@ -1,4 +1,4 @@
-use super::{Take, audit, audit_since, audited, copy, decide, mend, repair, retry_failed, verify};
+use super::{audit, audit_since, audited, copy, decide, mend, repair, retry_failed, verify};
 use crate::{
     error::FaultKind,
     migrate::{

@@ -3,7 +3,7 @@
 use super::{
     intent::{self, Known, Planned},
     isolate::write_isolating,
-    sheet::{End, Kept, Sheet},
+    sheet::{End, Kept, Sheet, fresh},
 };
 use crate::{
     error::{Fault, FaultKind, Result},
@@ -13,7 +13,7 @@ use crate::{
         meter::Part,
         undo,
     },
-    model::{BatchId, BatchProgress, BatchState, Digest, ItemState, Key, Record, Timestamp},
+    model::{BatchId, BatchProgress, BatchState, ItemState, Key, Record, Timestamp},
     ports::{BatchQuery, BatchRow, ItemRow, RecordBlock, WriteOutcome},
 };
 use std::{
