@@ -169,16 +169,16 @@ fn char_of(name: &str) -> char {
 }
 
 /// The dialog of a key in the dead letters, or a word on why there is none.
-fn letter_dialog(model: &mut Model, key: &str, lane: &LaneId, line: &LetterLine, weight: Weight) -> Option<Dialog> {
-    let keys = vec![line.key.clone()];
+fn letter_dialog(model: &mut Model, key: &str, lane: &LaneId, letter: &LetterLine, weight: Weight) -> Option<Dialog> {
+    let keys = vec![letter.key.clone()];
     let command = match key {
-        "D" if !line.asks => {
+        "D" if !letter.asks => {
             model.say(Role::Warn, "D is off: this record did not stand on the new side before");
             return None;
         }
         "X" => Command::ExcludeFile {
             lane: lane.clone(),
-            key: line.key.clone(),
+            key: letter.key.clone(),
             reason: "asked at the console".to_owned(),
         },
         _ => Command::Mend { lane: lane.clone(), what: Mending::Retry { keys } },
@@ -187,9 +187,9 @@ fn letter_dialog(model: &mut Model, key: &str, lane: &LaneId, line: &LetterLine,
         return None;
     }
     Some(match key {
-        "R" => make::retry(model, lane, line),
-        "D" => make::decide(model, lane, line),
-        _ => make::leave_out(model, lane, line),
+        "R" => make::retry(model, lane, letter),
+        "D" => make::decide(model, lane, letter),
+        _ => make::leave_out(model, lane, letter),
     })
 }
 
