@@ -1,7 +1,7 @@
 //! What a person (or a flag on their behalf) can ask the engine to do. The same words serve keys, the command line and
 //! the control socket, and one table (`engine::legal`) says when each is possible.
 
-use crate::model::{Actor, AlertId, BatchId, LaneId, Limits, PauseDepth, Phase, StepId, Waiver};
+use crate::model::{Actor, AlertId, BatchId, LaneId, Limits, Mending, PauseDepth, Phase, StepId, Waiver};
 use serde::{Deserialize, Serialize};
 
 /// One thing asked of the engine.
@@ -89,7 +89,14 @@ pub enum Command {
         /// Which batch of it.
         batch: BatchId,
     },
-    /// Leave a file out that failed or was not touched yet; it stays on record until the end.
+    /// Have something done about records of a lane, or both sides of it compared. Nothing else moves meanwhile.
+    Mend {
+        /// Which lane.
+        lane: LaneId,
+        /// What.
+        what: Mending,
+    },
+    /// Leave a file or a record out that failed, or a file that was not touched yet; it stays on record until the end.
     ExcludeFile {
         /// Which lane.
         lane: LaneId,
@@ -120,6 +127,10 @@ impl Command {
             Self::Limit { .. } => "limit",
             Self::RetryFiles { .. } => "retry files",
             Self::ExcludeFile { .. } => "leave out",
+            Self::Mend { what: Mending::Retry { .. }, .. } => "retry dead letters",
+            Self::Mend { what: Mending::Decide { .. }, .. } => "decide",
+            Self::Mend { what: Mending::Repair { .. }, .. } => "repair",
+            Self::Mend { what: Mending::Compare, .. } => "compare",
         }
     }
 }
@@ -146,16 +157,20 @@ pub struct Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Via;
+    use crate::model::{Take, Via};
 
     #[test]
     fn every_order_that_names_a_lane_travels() {
         let by = Actor { name: "ada".into(), via: Via::Cli };
         let lane = LaneId::new("files-content");
-        let limits = Limits { bytes_per_s: Some(1), requests_per_s: None };
-        for command in
-            [Command::Concurrency { lane: lane.clone(), by: -4 }, Command::Limit { lane: lane.clone(), limits }]
-        {
+        let limits = Limits { bytes_per_s: Some(1), ..Limits::default() };
+        let what = Mending::Decide { keys: vec!["7".into()], take: Take::Target };
+        for command in [
+            Command::Concurrency { lane: lane.clone(), by: -4 },
+            Command::Limit { lane: lane.clone(), limits },
+            Command::Mend { lane: lane.clone(), what },
+            Command::Mend { lane: lane.clone(), what: Mending::Compare },
+        ] {
             let order = Order { by: by.clone(), command };
             let text = serde_json::to_string(&order).unwrap();
             assert_eq!(serde_json::from_str::<Order>(&text).unwrap(), order, "{text}");

@@ -356,6 +356,37 @@ pub enum EventKind {
         /// What came out, in one line.
         summary: String,
     },
+    /// Both sides of a lane of records were compared by a person's order.
+    Compared {
+        /// Which lane.
+        lane: LaneId,
+        /// Who.
+        by: Actor,
+        /// What came out, in one line.
+        summary: String,
+    },
+    /// A person has a dataset of the new side restored from a backup.
+    RestoreStarted {
+        /// Which dataset.
+        dataset: String,
+        /// The run before whose first write the backup was taken.
+        from: RunId,
+        /// Rows that the backup does not have are removed.
+        remove_others: bool,
+        /// Who.
+        by: Actor,
+    },
+    /// It is restored, as far as it could be.
+    Restored {
+        /// Which dataset.
+        dataset: String,
+        /// The run before whose first write the backup was taken.
+        from: RunId,
+        /// Who.
+        by: Actor,
+        /// What came out, in one line.
+        summary: String,
+    },
     /// The maintenance was turned by hand.
     MaintenanceTurned {
         /// On or off.
@@ -442,6 +473,12 @@ pub enum EventKind {
 }
 
 impl EventKind {
+    /// True for what a person does with a run that may be over, and that leaves it as it is.
+    #[must_use]
+    pub const fn is_beside(&self) -> bool {
+        matches!(self, Self::RestoreStarted { .. } | Self::Restored { .. })
+    }
+
     /// True for what is journalled.
     #[must_use]
     pub const fn is_decision(&self) -> bool {

@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails like the test itself")]
 
+#[path = "cli/backups.rs"]
+mod backups;
 #[path = "cli/files.rs"]
 mod files;
 #[path = "cli/records.rs"]

@@ -11,8 +11,8 @@ use cutover::{
     event::UndoNote,
     ledger::Ledger,
     model::{
-        Actor, BatchId, BatchProgress, BatchState, Check, Fact, LaneId, Mode, Outcome, Phase, RunId, RunState, StepId,
-        Timestamp, Verdict, Via,
+        Actor, BatchId, BatchProgress, BatchState, Check, Fact, LaneId, Mending, Mode, Outcome, Phase, RunId, RunState,
+        StepId, Timestamp, Verdict, Via,
     },
     plan::{self, Source},
     ports::Ports,
@@ -121,6 +121,9 @@ impl Surroundings for Calm {
     async fn turn_maintenance(&self, _cx: &StepContext, _on: bool) -> Result<()> {
         Ok(())
     }
+    async fn mend(&self, _cx: &StepContext, _lane: &LaneId, _what: &Mending, _live: bool) -> Result<StepDone> {
+        Ok(StepDone::new("mended"))
+    }
 }
 
 /// Runs, floods, stops; a round each.
@@ -151,7 +154,7 @@ async fn round() -> (Duration, Duration) {
         plan,
         mode: Mode::Rehearsal,
         run: run.clone(),
-        script: Script { phases: phases.into(), surroundings: Arc::new(Calm) },
+        script: Script { phases: phases.into(), surroundings: Arc::new(Calm), follower: None },
         ports: Ports::default(),
         journal: ledger.journal(),
         work: ledger.work(&run),

@@ -14,7 +14,7 @@ use crate::{
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
-use values::{bytes_per_s, change, kind, phase, requests_per_s, state, verdict, waiver, wrong};
+use values::{bytes_per_s, change, kind, per_s, phase, state, verdict, waiver, wrong};
 
 /// Runs a production cutover from a full-screen console, and can always go back.
 #[derive(Debug, Parser)]
@@ -77,13 +77,22 @@ pub(super) enum Verb {
     Repair(RepairArgs),
     /// Records that could not be moved: why, and as the source had them.
     Deadletters(DeadLettersArgs),
+    /// All backups of the new side, of every run: what, how much, how old, where, and whether proven.
+    Backups {
+        /// Reads every one as a whole, and checks it. Exit code 7 if one is hurt.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Says what it would take to bring a dataset of the new side back to a backup; with --yes does it. No engine may be
+    /// running.
+    Restore(RestoreArgs),
     /// What arrived, as `sha256sum -c` reads it.
     Manifest {
         /// Only of this lane.
         #[arg(long)]
         lane: Option<String>,
     },
-    /// Changes how fast a lane of files may be, until the engine ends.
+    /// Changes how fast a lane may be, until the engine ends.
     #[command(group = clap::ArgGroup::new("what").required(true).multiple(true))]
     Limit {
         /// Which lane.
@@ -92,9 +101,12 @@ pub(super) enum Verb {
         /// Payload bytes per second (`10MiB`), or `off`.
         #[arg(long, group = "what", value_parser = bytes_per_s)]
         bytes: Option<Rate>,
-        /// Requests per second, or `off`.
-        #[arg(long, group = "what", value_parser = requests_per_s)]
+        /// Requests per second of a lane of files, or `off`.
+        #[arg(long, group = "what", value_parser = per_s)]
         requests: Option<Rate>,
+        /// Rows per second of a lane of records, or `off`.
+        #[arg(long, group = "what", value_parser = per_s)]
+        rows: Option<Rate>,
     },
     /// Works on more or fewer at once in a lane, until the engine ends.
     Concurrency {
@@ -245,6 +257,9 @@ pub(super) struct RepairArgs {
     /// `only_in_target`].
     #[arg(long, value_name = "VERDICT", value_parser = wrong)]
     pub(super) only: Option<ItemVerdict>,
+    /// Only this record; may be said again.
+    #[arg(long = "key", value_name = "KEY")]
+    pub(super) keys: Vec<String>,
     /// Does it; without this it only says what it would do.
     #[arg(long)]
     pub(super) yes: bool,
@@ -258,6 +273,23 @@ impl RepairArgs {
             |verdict| vec![verdict],
         )
     }
+}
+
+/// What is restored.
+#[derive(Debug, Args)]
+pub(super) struct RestoreArgs {
+    /// Which dataset.
+    #[arg(long)]
+    pub(super) dataset: String,
+    /// From the backup of this run, by its name or how it begins [default: the newest run].
+    #[arg(long)]
+    pub(super) run: Option<String>,
+    /// Also removes rows that the backup does not have, whoever wrote them.
+    #[arg(long)]
+    pub(super) remove_others: bool,
+    /// Does it; without this it only says what it would do.
+    #[arg(long)]
+    pub(super) yes: bool,
 }
 
 /// Which dead letters, and what to do with them.
@@ -304,6 +336,8 @@ pub(super) enum DeadLettersVerb {
         /// Which lane.
         #[arg(long)]
         lane: String,
+        /// Only these keys; all of the lane if none is said.
+        keys: Vec<String>,
     },
 }
 
@@ -329,7 +363,7 @@ pub(super) enum Level {
 /// How big a world, how it behaves, and where it is kept.
 #[derive(Debug, Args)]
 pub(super) struct WorldArgs {
-    /// `calm`, `error-spike`, `flaky`, `conflicts`, or a TOML file.
+    /// `calm`, `error-spike`, `flaky`, `conflicts`, `follow`, or a TOML file.
     #[arg(long, default_value = "calm", value_name = "NAME|FILE")]
     pub(super) scenario: String,
     /// Users in the legacy application.

@@ -22,7 +22,7 @@ use std::sync::Arc;
 ///
 /// # Errors
 /// What keeps plain mode from working.
-pub(super) async fn show(desk: &Desk, plan: &Plan, engine: Engine, kept: &Kept) -> Result<Ended> {
+pub(super) async fn show(desk: &Desk, plan: &Arc<Plan>, engine: Engine, kept: &Kept) -> Result<Ended> {
     let handle = engine.handle.clone();
     let left = tui::run(handle.clone(), setup(desk, plan, kept).await).await;
     // From here on nobody is there to decide: what would hold ends, and can be resumed.
@@ -57,12 +57,15 @@ pub(super) async fn show(desk: &Desk, plan: &Plan, engine: Engine, kept: &Kept) 
     headless::follow(engine, kept, Printer::after(Front::Plain, seen), plan.on_hangup).await
 }
 
-async fn setup(desk: &Desk, plan: &Plan, kept: &Kept) -> Setup {
+async fn setup(desk: &Desk, plan: &Arc<Plan>, kept: &Kept) -> Setup {
     let settings = &desk.settings;
     let mut setup = Setup::new(plan, desk.actor.clone());
     setup.theme = theme(settings);
     setup.mouse = settings.mouse;
-    setup.items = Some(Arc::new(Shelf(kept.work())));
+    match kept.bystander(plan) {
+        Ok(bystander) => setup.reader = Some(Arc::new(Shelf(bystander))),
+        Err(fault) => tracing::warn!("single records and files cannot be read: {}", fault.advice()),
+    }
     if settings.ascii {
         setup.glyphs = GlyphChoice::Ascii;
     }

@@ -7,13 +7,14 @@ use super::{
     desk::Front,
     last_line,
     print::{err, out},
+    status,
 };
 use crate::{
     command::Command,
     engine::{Engine, Handle},
     error::Result,
     event::{Event, EventKind},
-    model::{Actor, LaneId, LaneProgress, LaneStage, Outcome, PauseDepth, Phase, Via, text},
+    model::{Actor, LaneId, LaneProgress, LaneStage, Outcome, PauseDepth, Phase, Timestamp, Via, text},
     plan::OnHangup,
     ports::Journal,
     wiring::Kept,
@@ -190,6 +191,7 @@ fn lane(progress: &LaneProgress) -> String {
     let mut text = match stage {
         LaneStage::Waiting => format!("lane {lane}: waits"),
         LaneStage::Copying => format!("lane {lane}: {copied} of {total} copied"),
+        LaneStage::Following => format!("lane {lane}: {}", status::followed(progress, Timestamp::now())),
         LaneStage::Verifying => format!("lane {lane}: {} of {total} verified", tally.verified),
         LaneStage::Done => format!("lane {lane}: done, {} of {total} verified", tally.verified),
         LaneStage::Failed => format!("lane {lane}: FAILED after {copied} of {total}"),

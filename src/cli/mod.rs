@@ -3,9 +3,10 @@
 //! `args` is what can be typed, `desk` what all commands need, `print` the way out. `runs` begins and goes on with runs,
 //! `rehearse` does so in a world of its own, `headless` and `console` show them; `orders` reaches an engine in another
 //! process, `status` looks at runs, `plans` at plans, `batches` and `files` at what a ledger holds, `in_place` where lines are drawn over; `verify` compares both
-//! sides, `parts` moves or takes back a part of a run. The top: may see everything; decides nothing about a run.
+//! sides, `parts` moves or takes back a part of a run, `backups` lists backups and `restore` goes back to one. The top: may see everything; decides nothing about a run.
 
 mod args;
+mod backups;
 mod batches;
 mod console;
 mod desk;
@@ -19,6 +20,7 @@ mod preview;
 mod print;
 mod rehearse;
 mod repair;
+mod restore;
 mod runs;
 mod shelf;
 mod status;
@@ -173,7 +175,11 @@ async fn obey(desk: &Desk, verb: Option<Verb>) -> Result<u8, Trouble> {
         Some(Verb::Verify(args)) => verify::verify(desk, &args).await,
         Some(Verb::Repair(args)) => repair::repair(desk, &args).await,
         Some(Verb::Deadletters(args)) => repair::dead_letters(desk, &args).await,
-        Some(Verb::Limit { lane, bytes, requests }) => orders::limit(desk, lane, bytes, requests).await,
+        Some(Verb::Backups { check }) => backups::backups(desk, check).await,
+        Some(Verb::Restore(args)) => restore::restore(desk, &args).await,
+        Some(Verb::Limit { lane, bytes, requests, rows }) => {
+            orders::limit(desk, lane, orders::Asked { bytes, requests, rows }).await
+        }
         Some(Verb::Watch) => orders::watch(desk).await,
         Some(order) => orders::order(desk, order).await,
     }

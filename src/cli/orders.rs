@@ -36,22 +36,21 @@ pub(super) async fn order(desk: &Desk, verb: Verb) -> Result<u8, Trouble> {
     give(desk, command).await
 }
 
+/// The limits that were typed.
+pub(super) struct Asked {
+    pub(super) bytes: Option<Rate>,
+    pub(super) requests: Option<Rate>,
+    pub(super) rows: Option<Rate>,
+}
+
 /// `cutover limit`. What is not said stays as it is: as somebody ordered it before, or as the plan says.
-pub(super) async fn limit(
-    desk: &Desk,
-    lane: String,
-    bytes: Option<Rate>,
-    requests: Option<Rate>,
-) -> Result<u8, Trouble> {
+pub(super) async fn limit(desk: &Desk, lane: String, asked: Asked) -> Result<u8, Trouble> {
     let lane = LaneId::new(lane);
-    let limits = if let (Some(bytes), Some(requests)) = (bytes, requests) {
-        Limits { bytes_per_s: bytes.0, requests_per_s: requests.0 }
-    } else {
-        let now = limits_now(desk, &lane).await?;
-        Limits {
-            bytes_per_s: bytes.map_or(now.bytes_per_s, |rate| rate.0),
-            requests_per_s: requests.map_or(now.requests_per_s, |rate| rate.0),
-        }
+    let now = limits_now(desk, &lane).await?;
+    let limits = Limits {
+        bytes_per_s: asked.bytes.map_or(now.bytes_per_s, |rate| rate.0),
+        requests_per_s: asked.requests.map_or(now.requests_per_s, |rate| rate.0),
+        rows_per_s: asked.rows.map_or(now.rows_per_s, |rate| rate.0),
     };
     give(desk, Command::Limit { lane, limits }).await
 }
@@ -65,8 +64,9 @@ async fn limits_now(desk: &Desk, lane: &LaneId) -> Result<Limits, Trouble> {
     if let Some(limits) = ordered {
         return Ok(limits);
     }
-    let migration = &desk.plan()?.migration;
-    Ok(Limits { bytes_per_s: migration.limit_bytes_per_s, requests_per_s: migration.limit_requests_per_s })
+    // A lane that nobody knows is refused by the engine, in its words.
+    let Some(known) = view.lanes.iter().find(|known| &known.lane == lane) else { return Ok(Limits::default()) };
+    Ok(desk.plan()?.migration.limits(known.kind))
 }
 
 /// Gives an order and waits for its effect, as long as that makes sense.

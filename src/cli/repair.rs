@@ -10,11 +10,12 @@ use super::{
     print::{err, lines, out, word},
 };
 use crate::{
+    engine::StepContext,
     event::EventKind,
-    migrate::records::{self, Repair, Take},
-    model::{ItemState, LaneId, LaneKind, text::clean},
+    migrate::records::{self, Repair},
+    model::{ItemState, LaneId, LaneKind, Mending, Take, text::clean},
     plan::DatasetPlan,
-    ports::{ItemQuery, ItemRow, ItemVerdict},
+    ports::{ItemQuery, ItemRow, ItemVerdict, VerdictQuery, Work},
     wiring::{self, Bench, Reads},
 };
 use serde_json::{Value, json};
@@ -40,7 +41,7 @@ pub(super) async fn repair(desk: &Desk, asked: &RepairArgs) -> Result<u8, Troubl
 async fn look(desk: &Desk, asked: &RepairArgs) -> Result<u8, Trouble> {
     let reads = wiring::reads(&desk.home()?).await?;
     let lane = LaneId::new(&asked.lane);
-    let sums = reads.work.verdict_sums(&lane).await;
+    let sums = found(reads.work.as_ref(), &lane, &asked.keys).await;
     reads.close().await;
     let sums = sums?;
     let count = |verdict| sums.iter().find(|(of, _)| *of == verdict).map_or(0, |(_, sum)| *sum);
@@ -63,13 +64,32 @@ async fn look(desk: &Desk, asked: &RepairArgs) -> Result<u8, Trouble> {
     Ok(0)
 }
 
+/// How many records were found as what: of these keys, or of the whole lane.
+async fn found(work: &dyn Work, lane: &LaneId, keys: &[String]) -> crate::error::Result<Vec<(ItemVerdict, u64)>> {
+    if keys.is_empty() {
+        return work.verdict_sums(lane).await;
+    }
+    let limit = u32::try_from(keys.len()).unwrap_or(u32::MAX);
+    let query = VerdictQuery { keys: keys.to_vec(), limit, ..VerdictQuery::default() };
+    Ok(work.verdicts(lane, &query).await?.into_iter().map(|row| (row.verdict, 1)).fold(Vec::new(), add))
+}
+
+fn add(mut sums: Vec<(ItemVerdict, u64)>, (verdict, count): (ItemVerdict, u64)) -> Vec<(ItemVerdict, u64)> {
+    match sums.iter_mut().find(|(of, _)| *of == verdict) {
+        Some((_, sum)) => *sum += count,
+        None => sums.push((verdict, count)),
+    }
+    sums
+}
+
 async fn repair_in(desk: &Desk, bench: &mut Bench, asked: &RepairArgs) -> Result<u8, Trouble> {
     let plan = Arc::clone(&bench.cx.plan);
     let dataset = of_records(bench, &plan.datasets, &asked.lane)?;
     let mut left = 0;
     for verdict in asked.verdicts() {
-        let what = format!("records found as {}", word(&verdict));
-        left += mend(desk, bench, dataset, what, async |cx| records::repair(cx, dataset, verdict).await).await?.left;
+        let what = Mending::Repair { verdict, keys: asked.keys.clone() };
+        let repair = async |cx: &StepContext| records::repair(cx, dataset, verdict, &asked.keys).await;
+        left += mend(desk, bench, dataset, &what, repair).await?.left;
     }
     Ok(if left > 0 { LEFT } else { 0 })
 }
@@ -79,19 +99,16 @@ async fn mend(
     desk: &Desk,
     bench: &mut Bench,
     dataset: &DatasetPlan,
-    what: String,
-    work: impl AsyncFnOnce(&crate::engine::StepContext) -> crate::error::Result<Repair>,
+    what: &Mending,
+    work: impl AsyncFnOnce(&StepContext) -> crate::error::Result<Repair>,
 ) -> Result<Repair, Trouble> {
-    let (lane, by) = (dataset.lane(), desk.actor.clone());
+    let (lane, what, by) = (dataset.lane(), what.words(), desk.actor.clone());
     bench.record(EventKind::RepairStarted { lane: lane.clone(), what: what.clone(), by: by.clone() }).await?;
     let beside = Beside::begin(desk, bench);
     let done = work(&bench.cx).await;
     beside.clear();
     let done = done?;
-    let mut summary = format!("{} mended, {} left", done.mended, done.left);
-    if !done.first.is_empty() {
-        let _infallible = write!(summary, ", first {}", clean(&done.first, 300));
-    }
+    let summary = done.to_string();
     bench.record(EventKind::Repaired { lane: lane.clone(), what: what.clone(), by, summary: summary.clone() }).await?;
     out(if desk.front == Front::Json {
         json!({ "lane": lane, "what": what, "repair": done }).to_string()
@@ -118,7 +135,7 @@ fn of_records<'p>(bench: &Bench, datasets: &'p [DatasetPlan], lane: &str) -> Res
 
 /// `cutover deadletters`.
 pub(super) async fn dead_letters(desk: &Desk, asked: &DeadLettersArgs) -> Result<u8, Trouble> {
-    if let Some(DeadLettersVerb::Retry { lane } | DeadLettersVerb::Decide { lane, .. }) = &asked.verb {
+    if let Some(DeadLettersVerb::Retry { lane, .. } | DeadLettersVerb::Decide { lane, .. }) = &asked.verb {
         let mut bench = parts::alone(desk, &format!("cutover deadletters --lane {lane}")).await?;
         let done = move_in(desk, &mut bench, lane, asked).await;
         bench.close().await;
@@ -134,15 +151,19 @@ async fn move_in(desk: &Desk, bench: &mut Bench, lane: &str, asked: &DeadLetters
     let plan = Arc::clone(&bench.cx.plan);
     let dataset = of_records(bench, &plan.datasets, lane)?;
     let done = if let Some(DeadLettersVerb::Decide { take, keys, .. }) = &asked.verb {
-        let (take, whose) = match take {
-            Side::Legacy => (Take::Source, "legacy"),
-            Side::New => (Take::Target, "new"),
+        let take = match take {
+            Side::Legacy => Take::Source,
+            Side::New => Take::Target,
         };
-        let what = format!("records that stood there before, decided for the {whose} side,");
-        mend(desk, bench, dataset, what, async |cx| records::decide(cx, dataset, keys, take).await).await?
+        let what = Mending::Decide { keys: keys.clone(), take };
+        mend(desk, bench, dataset, &what, async |cx| records::decide(cx, dataset, keys, take).await).await?
     } else {
-        let what = "dead letters".to_owned();
-        mend(desk, bench, dataset, what, async |cx| records::retry_failed(cx, dataset).await).await?
+        let keys = match &asked.verb {
+            Some(DeadLettersVerb::Retry { keys, .. }) => keys.as_slice(),
+            _ => &[],
+        };
+        let what = Mending::Retry { keys: keys.to_vec() };
+        mend(desk, bench, dataset, &what, async |cx| records::retry_failed(cx, dataset, keys).await).await?
     };
     Ok(if done.left > 0 { LEFT } else { 0 })
 }
@@ -191,7 +212,7 @@ async fn tell(desk: &Desk, reads: &Reads, asked: &DeadLettersArgs) -> Result<u8,
 }
 
 /// A dead letter for a program; `whole`: with the record.
-fn letter(item: &ItemRow, whole: bool) -> Value {
+pub(super) fn letter(item: &ItemRow, whole: bool) -> Value {
     let mut letter = json!({
         "lane": item.lane,
         "key": item.key,

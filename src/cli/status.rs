@@ -97,7 +97,7 @@ fn lines(view: &RunView, engine: bool, home: &Path, now: Timestamp) -> Vec<Strin
     lines.extend(open.map(|step| format!("    {} {}: {}", step.id, step_word(step.state), step.note)));
     if !view.lanes.is_empty() {
         lines.push(String::new());
-        lines.extend(view.lanes.iter().map(lane));
+        lines.extend(view.lanes.iter().map(|one| lane(one, now)));
     }
     lines.extend(ways(view, now));
     lines
@@ -136,11 +136,26 @@ fn ways(view: &RunView, now: Timestamp) -> Vec<String> {
     lines
 }
 
-fn lane(lane: &LaneProgress) -> String {
+/// How a lane follows its source, in one line.
+pub(super) fn followed(lane: &LaneProgress, now: Timestamp) -> String {
+    let Some(follow) = &lane.follow else { return "follows".into() };
+    if let Some(failing) = &follow.failing {
+        return format!("CANNOT FOLLOW since {}: {}", ago(failing.since, now), failing.why);
+    }
+    let whole = |time: Duration| duration::format(Duration::from_secs(time.as_secs()));
+    let behind = follow.lag(now).map_or_else(|| "not begun".to_owned(), |lag| format!("{} behind", whole(lag)));
+    let records =
+        follow.records().map_or_else(String::new, |count| format!(", {count} records changed in the last pass"));
+    let keeps_up = if follow.keeps_up() == Some(false) { ", DOES NOT KEEP UP" } else { "" };
+    format!("follows, {behind}{records}{keeps_up}")
+}
+
+fn lane(lane: &LaneProgress, now: Timestamp) -> String {
     let total = lane.total.unwrap_or_else(|| lane.tally.items());
     let tally = &lane.tally;
+    let follows = lane.follow.as_ref().map_or_else(String::new, |_| format!("; {}", followed(lane, now)));
     format!(
-        "  {:<16} {:>8} of {total} verified, {} copied, {} skipped, {} failed, {} conflicting",
+        "  {:<16} {:>8} of {total} verified, {} copied, {} skipped, {} failed, {} conflicting{follows}",
         lane.lane.as_str(),
         tally.verified,
         tally.copied,

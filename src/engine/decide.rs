@@ -14,11 +14,11 @@ pub use advance::advance;
 use crate::{
     command::Order,
     engine::{gate, view::RunView},
-    error::Fault,
+    error::{Fault, FaultKind},
     event::{EventKind, UndoNote},
     model::{
-        Actor, AlertId, BatchId, Check, CommandId, Fact, LaneId, LaneProgress, LaneStage, Limits, Outcome, PauseDepth,
-        Phase, RunState, Severity, StepId, Timestamp,
+        Actor, AlertId, BatchId, Check, CommandId, Fact, LaneId, LaneProgress, LaneStage, Limits, Mending, Outcome,
+        PauseDepth, Phase, RunState, Severity, StepId, Tally, Timestamp,
     },
     watch::Finding,
 };
@@ -31,6 +31,9 @@ use crate::{
     plan::RuleAction,
 };
 use std::time::Duration;
+
+/// The source of the alert that nothing follows.
+pub const FOLLOWER: &str = "follow";
 
 /// What the rules need to know beside the view; fixed for the life of an engine but for `hold`.
 #[derive(Debug, Clone)]
@@ -59,6 +62,34 @@ pub enum Flight {
     Undo(StepId),
     /// The last stage of a rollback.
     LegacyValidation,
+    /// What a person ordered about records.
+    Mend(Box<Mend>),
+}
+
+/// What is to be done about records of a lane.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mend {
+    /// The order.
+    pub id: CommandId,
+    /// Who gave it.
+    pub by: Actor,
+    /// Of which lane.
+    pub lane: LaneId,
+    /// What.
+    pub what: Mending,
+    /// Users work on the new side.
+    pub live: bool,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Mended {
+    /// In one line.
+    pub summary: String,
+    /// The lane's sums now.
+    pub tally: Tally,
+    /// Its failed items by the kind of their error now.
+    pub errors: Vec<(FaultKind, u64)>,
 }
 
 /// Something that reached the dispatcher.
@@ -72,6 +103,8 @@ pub enum Input {
     StepIntends(StepId, String, UndoNote),
     /// What was in flight ended.
     Landed(Flight, Result<StepDone, Fault>),
+    /// What was ordered about records, and was in flight, ended.
+    Mended(Mend, Result<Mended, Fault>),
     /// What is in flight has drained and waits for the pause to end.
     Drained,
     /// The open gate's evidence was measured.
@@ -84,8 +117,20 @@ pub enum Input {
     MaintenanceTurned(CommandId, Actor, bool, Result<(), Fault>),
     /// An order about single files was carried out on the work tables.
     FilesChanged(CommandId, Result<FilesChanged, Fault>),
+    /// What follows the source went round, or could not.
+    Followed(Result<(), Fault>),
+    /// What follows the source has left.
+    FollowerLeft,
     /// Time passed.
     Tick,
+}
+
+impl Input {
+    /// What was in flight no longer is.
+    #[must_use]
+    pub const fn lands(&self) -> bool {
+        matches!(self, Self::Landed(..) | Self::Mended(..))
+    }
 }
 
 /// What the dispatcher shall do.
@@ -101,6 +146,8 @@ pub enum Effect {
     Undo(StepId, UndoNote),
     /// Put the last stage of a rollback in flight.
     ValidateLegacy,
+    /// Put what is ordered about records in flight.
+    Mend(Mend),
     /// Drop what is in flight, now.
     Drop,
     /// Ask what is in flight to drain, or let it go on.
@@ -146,6 +193,7 @@ pub fn decide(view: &RunView, policy: &Policy, flight: Option<&Flight>, input: &
             emit(EventKind::StepIntended { step: step.clone(), intent: intent.clone(), undo: undo.clone() })
         }
         Input::Landed(flight, result) => landed(view, policy, flight, result, now),
+        Input::Mended(mend, result) => mended(view, mend, result),
         Input::Drained if view.state == RunState::Pausing => emit(EventKind::Paused),
         Input::Drained => Vec::new(),
         Input::Evidence(phase, checks) => evidence(view, policy, *phase, checks, now),
@@ -161,10 +209,17 @@ pub fn decide(view: &RunView, policy: &Policy, flight: Option<&Flight>, input: &
         Input::FilesChanged(id, Ok(changed)) => files_changed(view, *id, changed),
         Input::FilesChanged(id, Err(fault)) => {
             // A refusal is for whoever gave the order, who knows what was asked.
-            let refused = fault.kind == crate::error::FaultKind::Illegal;
+            let refused = fault.kind == FaultKind::Illegal;
             let error = if refused { fault.detail.clone() } else { fault.chain() };
             emit(EventKind::CommandFailed { id: *id, error })
         }
+        Input::Followed(Ok(())) => clear(view, FOLLOWER),
+        Input::Followed(Err(_)) if is_open(view, FOLLOWER) => Vec::new(),
+        Input::Followed(Err(fault)) => {
+            let text = format!("cannot follow the source, and tries again: {}", fault.chain());
+            vec![raise(view, Severity::Warning, FOLLOWER, text)]
+        }
+        Input::FollowerLeft => Vec::new(),
         Input::Tick => tick(view, policy, now),
     }
 }
@@ -188,7 +243,7 @@ fn emit(kind: EventKind) -> Vec<Effect> {
 }
 
 /// The failed thing in the words of the journal.
-fn told(fault: &Fault) -> (crate::error::FaultKind, String, String) {
+fn told(fault: &Fault) -> (FaultKind, String, String) {
     (fault.kind, fault.chain(), fault.kind.remedy().to_owned())
 }
 
@@ -199,11 +254,13 @@ fn landed(
     result: &Result<StepDone, Fault>,
     now: Timestamp,
 ) -> Vec<Effect> {
-    let cancelled = matches!(result, Err(fault) if fault.kind == crate::error::FaultKind::Cancelled);
+    let cancelled = matches!(result, Err(fault) if fault.kind == FaultKind::Cancelled);
     match (flight, result) {
         (Flight::Step(step) | Flight::Undo(step), _) if cancelled => {
             emit(EventKind::StepDropped { step: step.clone() })
         }
+        // It lands as `Mended`.
+        (Flight::Mend(_), _) => Vec::new(),
         (Flight::LegacyValidation, _) if cancelled => Vec::new(),
         (Flight::Step(step), Ok(done)) => {
             let (step, summary, checks) = (step.clone(), done.summary.clone(), done.checks.clone());
@@ -226,6 +283,29 @@ fn landed(
         ],
         (Flight::LegacyValidation, Err(fault)) => undo_failed(view, StepId::new("rollback/legacy-validated"), fault),
     }
+}
+
+fn mended(view: &RunView, mend: &Mend, result: &Result<Mended, Fault>) -> Vec<Effect> {
+    let failed = |error: String| emit(EventKind::CommandFailed { id: mend.id, error });
+    let done = match result {
+        Ok(done) => done,
+        Err(fault) if fault.kind == FaultKind::Cancelled => {
+            return failed("stopped half-way: what was done stays done, and it can be asked for again".into());
+        }
+        Err(fault) => return failed(fault.advice()),
+    };
+    let (lane, by, summary) = (mend.lane.clone(), mend.by.clone(), done.summary.clone());
+    let mut effects = emit(if mend.what.only_looks() {
+        EventKind::Compared { lane, by, summary }
+    } else {
+        EventKind::Repaired { lane, what: mend.what.words(), by, summary }
+    });
+    if let Some(known) = view.lanes.iter().find(|known| known.lane == mend.lane) {
+        let (tally, errors) = (done.tally, done.errors.clone());
+        effects.push(Effect::Emit(EventKind::LaneMoved { progress: LaneProgress { tally, errors, ..known.clone() } }));
+    }
+    effects.push(Effect::Emit(EventKind::CommandEffective { id: mend.id }));
+    effects
 }
 
 fn undo_failed(view: &RunView, step: StepId, fault: &Fault) -> Vec<Effect> {
@@ -265,6 +345,11 @@ fn raise(view: &RunView, severity: Severity, source: &str, text: String) -> Effe
     Effect::Emit(EventKind::AlertRaised { id, severity, source: source.to_owned(), text })
 }
 
+/// Whether an alert of this source is open.
+fn is_open(view: &RunView, source: &str) -> bool {
+    view.alerts.iter().any(|alert| alert.source == source && alert.cleared.is_none())
+}
+
 /// Clears the open alerts of this source.
 fn clear(view: &RunView, source: &str) -> Vec<Effect> {
     let open = view.alerts.iter().filter(|alert| alert.source == source && alert.cleared.is_none());
@@ -290,11 +375,10 @@ fn truth(view: &RunView, fact: &Fact) -> EventKind {
 }
 
 fn found(view: &RunView, policy: &Policy, finding: &Finding, now: Timestamp) -> Vec<Effect> {
-    let open = |source: &str| view.alerts.iter().any(|alert| alert.source == source && alert.cleared.is_none());
     match finding {
         Finding::Metric { metric, point } => emit(EventKind::MetricMeasured { metric: metric.clone(), point: *point }),
         Finding::Rule(state) => emit(EventKind::RuleEvaluated { state: state.clone() }),
-        Finding::ProbeFailed { probe, .. } if open(&format!("probe {probe}")) => Vec::new(),
+        Finding::ProbeFailed { probe, .. } if is_open(view, &format!("probe {probe}")) => Vec::new(),
         Finding::ProbeFailed { probe, fault } => {
             vec![raise(view, Severity::Warning, &format!("probe {probe}"), format!("cannot measure {probe}: {fault}"))]
         }
@@ -360,7 +444,7 @@ fn ended(view: &RunView) -> impl Iterator<Item = CommandId> + '_ {
             C::Pause { .. } => view.state != RunState::Pausing,
             C::EmergencyStop { .. } => view.state != RunState::Stopping,
             C::Rollback { .. } => view.state == RunState::RolledBack,
-            C::Maintenance { .. } | C::RetryFiles { .. } | C::ExcludeFile { .. } => false,
+            C::Maintenance { .. } | C::RetryFiles { .. } | C::ExcludeFile { .. } | C::Mend { .. } => false,
             _ => true,
         };
         there.then_some(command.id)

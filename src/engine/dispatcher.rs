@@ -8,6 +8,7 @@ use crate::{
         decide::{self, Effect, Flight, Input, Policy},
         executor::{self, Inbox, Message},
         files,
+        follower::{self, Following},
         handle::{Envelope, Receipt},
         script::Script,
         step::{PauseGate, Reporter, StepContext},
@@ -15,7 +16,7 @@ use crate::{
     },
     error::{Fault, FaultKind, Result},
     event::{Event, EventKind},
-    model::{CommandId, Outcome, Phase, RunState, StepId, Timestamp},
+    model::{CommandId, Mending, Outcome, Phase, RunState, StepId, Timestamp},
     ports::Journal,
     watch::Finding,
 };
@@ -74,6 +75,7 @@ pub(super) struct Dispatcher {
 #[derive(Default)]
 pub(super) struct Inner {
     flight: Option<(Flight, CancellationToken)>,
+    following: Option<Following>,
     replies: HashMap<CommandId, oneshot::Sender<Result<Receipt, crate::command::Refusal>>>,
     fresh: Vec<Event>,
     journalled: Vec<oneshot::Sender<()>>,
@@ -118,7 +120,8 @@ impl Dispatcher {
                 biased;
                 Some(envelope) = self.wires.orders.recv() => self.take_order(envelope),
                 Some(message) = self.wires.inbox.recv() => self.take_messages(message),
-                Some(()) = self.gate.drained.recv() => self.take(&Input::Drained),
+                // What follows the source has to drain as well.
+                Some(()) = self.gate.drained.recv(), if self.state.following.is_none() => self.take(&Input::Drained),
                 Some(finding) = self.wires.findings.recv() => self.take(&Input::Found(finding)),
                 _ = ticks.tick() => self.tick(),
                 Some(kind) = self.wires.progress.recv() => self.take_progress(kind),
@@ -130,15 +133,39 @@ impl Dispatcher {
     /// Moves on by itself for as long as nothing is in flight.
     async fn go_on(&mut self) -> Result<()> {
         self.policy.hold = *self.wires.hold.borrow();
-        while self.state.flight.is_none() && self.state.ended.is_none() && !self.is_cut() {
+        self.mind_follower();
+        while self.state.flight.is_none() && self.state.ended.is_none() && !self.is_cut() && !self.is_left_by_follower()
+        {
             let effects = decide::advance(&self.view, &self.policy);
             if effects.is_empty() {
                 break;
             }
             self.enact(effects);
             self.flush().await?;
+            self.mind_follower();
         }
         Ok(())
+    }
+
+    /// Sets what follows the source to work, or tells it to leave, as the view says.
+    fn mind_follower(&mut self) {
+        let Some(follower) = self.script.follower.clone() else { return };
+        let wanted = follower::wanted(&self.view, &follower.after(), follower.until());
+        if let Some(following) = &mut self.state.following {
+            if !wanted && !following.is_leaving() {
+                following.leave(follower::may_finish(&self.view));
+            }
+        } else if wanted && self.state.ended.is_none() && !self.token().is_cancelled() {
+            let mut cx = self.cx.clone();
+            cx.report = Reporter::new(StepId::new(decide::FOLLOWER), self.wires.progress_in.clone());
+            let (stop, inbox) = (self.token().child_token(), self.wires.inbox_in.clone());
+            self.state.following = Some(Following::begin(follower, &cx, stop, inbox));
+        }
+    }
+
+    /// What follows the source is on its way out: until it has left nothing begins, and nothing is said to have ended.
+    fn is_left_by_follower(&self) -> bool {
+        self.state.following.as_ref().is_some_and(Following::is_leaving)
     }
 
     /// The writers were cut, and the order that did it has not been read yet: nothing new may begin.
@@ -174,29 +201,31 @@ impl Dispatcher {
     fn take_messages(&mut self, first: Message) {
         let mut next = Some(first);
         for _ in 0..ROUND {
-            let Some(message) = next else { break };
-            if let Input::Landed(..) = message.input {
-                self.state.flight = None;
-            }
-            match &message.input {
-                Input::Evidence(..) => {
-                    self.state.measuring = false;
-                    self.state.measured = Some(Instant::now());
-                }
-                Input::Truth(_) => {
-                    self.state.looking = false;
-                    self.state.looked = Some(Instant::now());
-                }
-                _ => {}
-            }
-            self.take(&message.input);
-            self.state.journalled.extend(message.journalled);
+            let Some(message) = next else { return };
+            self.take_message(message);
             next = self.wires.inbox.try_recv().ok();
         }
         if let Some(message) = next {
-            self.take(&message.input);
-            self.state.journalled.extend(message.journalled);
+            self.take_message(message);
         }
+    }
+
+    fn take_message(&mut self, message: Message) {
+        match &message.input {
+            input if input.lands() => self.state.flight = None,
+            Input::FollowerLeft => self.state.following = None,
+            Input::Evidence(..) => {
+                self.state.measuring = false;
+                self.state.measured = Some(Instant::now());
+            }
+            Input::Truth(_) => {
+                self.state.looking = false;
+                self.state.looked = Some(Instant::now());
+            }
+            _ => {}
+        }
+        self.take(&message.input);
+        self.state.journalled.extend(message.journalled);
     }
 
     fn take_progress(&mut self, first: EventKind) {
@@ -243,6 +272,9 @@ impl Dispatcher {
     fn drop_flight(&mut self) {
         if let Some((_, token)) = &self.state.flight {
             token.cancel();
+        }
+        if let Some(following) = &mut self.state.following {
+            following.cut();
         }
     }
 
@@ -314,6 +346,16 @@ impl Dispatcher {
             Effect::ValidateLegacy => {
                 let cx = self.context(&StepId::new("rollback/legacy-validated"), Flight::LegacyValidation);
                 executor::validate_legacy(self.script.surroundings.clone(), cx, self.wires.inbox_in.clone());
+            }
+            Effect::Mend(mend) if self.state.following.is_some() => {
+                let fault = Fault::new(FaultKind::Illegal, format!("mend records of {}", mend.lane));
+                let fault = fault.detail("what follows the source is still at work: ask again in a moment");
+                self.take(&Input::Mended(mend, Err(fault)));
+            }
+            Effect::Mend(mend) => {
+                let cx = self.context(&Mending::step(&mend.lane), Flight::Mend(Box::new(mend.clone())));
+                let inbox = self.wires.inbox_in.clone();
+                executor::mend(self.script.surroundings.clone(), mend, cx, &self.wires.progress_in, inbox);
             }
             Effect::Pause(depth) => {
                 self.gate.pause.send_replace(depth);

@@ -5,12 +5,13 @@
 
 use crate::{
     engine::{
-        decide::{Flight, Input},
+        decide::{Flight, Input, Mend, Mended},
         script::Surroundings,
-        step::{Checked, Step, StepContext, StepDone},
+        step::{Checked, Reporter, Step, StepContext, StepDone},
     },
     error::{Fault, FaultKind, Result},
-    event::UndoNote,
+    event::{EventKind, UndoNote},
+    model::Mending,
 };
 use std::{future::Future, sync::Arc, time::Duration};
 use tokio::sync::{mpsc, oneshot};
@@ -20,7 +21,9 @@ const ATTEMPTS: u32 = 3;
 /// First wait between attempts; doubles.
 const BACKOFF: Duration = Duration::from_secs(1);
 /// How long dropped work may take to notice before it is taken down.
-const GRACE: Duration = Duration::from_millis(500);
+pub(super) const GRACE: Duration = Duration::from_millis(500);
+/// Words of progress that wait to be passed on.
+const MURMURS: usize = 64;
 
 /// An input for the loop, and where to say that the journal has it.
 pub(super) struct Message {
@@ -56,8 +59,8 @@ impl Inbox {
 /// Puts a step in flight.
 pub(super) fn step(step: Arc<dyn Step>, cx: StepContext, inbox: Inbox) {
     let flight = Flight::Step(step.id());
-    let worker = inbox.clone();
-    fly(flight, cx.clone(), inbox, async move {
+    let (worker, outside) = (inbox.clone(), cx.clone());
+    let work = async move {
         let mut attempt = 1;
         loop {
             worker.tell(Input::StepStarted(step.id(), attempt)).await;
@@ -69,7 +72,8 @@ pub(super) fn step(step: Arc<dyn Step>, cx: StepContext, inbox: Inbox) {
                 result => return result,
             }
         }
-    });
+    };
+    fly(outside, inbox, work, move |result| Input::Landed(flight, result));
 }
 
 async fn once(step: &dyn Step, cx: &StepContext, inbox: &Inbox) -> Result<StepDone> {
@@ -86,7 +90,8 @@ async fn once(step: &dyn Step, cx: &StepContext, inbox: &Inbox) -> Result<StepDo
 
 /// Puts an undo in flight.
 pub(super) fn undo(step: Arc<dyn Step>, note: UndoNote, cx: StepContext, inbox: Inbox) {
-    fly(Flight::Undo(step.id()), cx.clone(), inbox, async move {
+    let (flight, outside) = (Flight::Undo(step.id()), cx.clone());
+    let work = async move {
         let mut attempt = 1;
         loop {
             match step.undo(&cx, &note).await {
@@ -97,12 +102,45 @@ pub(super) fn undo(step: Arc<dyn Step>, note: UndoNote, cx: StepContext, inbox: 
                 result => return result,
             }
         }
-    });
+    };
+    fly(outside, inbox, work, move |result| Input::Landed(flight, result));
 }
 
 /// Puts the last stage of a rollback in flight.
 pub(super) fn validate_legacy(surroundings: Arc<dyn Surroundings>, cx: StepContext, inbox: Inbox) {
-    fly(Flight::LegacyValidation, cx.clone(), inbox, async move { surroundings.legacy_validated(&cx).await });
+    let outside = cx.clone();
+    let work = async move { surroundings.legacy_validated(&cx).await };
+    fly(outside, inbox, work, |result| Input::Landed(Flight::LegacyValidation, result));
+}
+
+/// Puts what is ordered about records in flight. The lane's own word of where it stands is not passed on to `progress`:
+/// its stage stays what the run made of it.
+pub(super) fn mend(
+    surroundings: Arc<dyn Surroundings>,
+    mend: Mend,
+    mut cx: StepContext,
+    progress: &mpsc::Sender<EventKind>,
+    inbox: Inbox,
+) {
+    let (to, mut said) = mpsc::channel(MURMURS);
+    cx.report = Reporter::new(Mending::step(&mend.lane), to);
+    cx.signals = cx.signals.unpaused();
+    let progress = progress.clone();
+    tokio::spawn(async move {
+        while let Some(kind) = said.recv().await {
+            if !matches!(kind, EventKind::LaneMoved { .. }) {
+                // Full means that newer progress will follow.
+                let _dropped = progress.try_send(kind);
+            }
+        }
+    });
+    let (ordered, outside) = (mend.clone(), cx.clone());
+    let work = async move {
+        let done = surroundings.mend(&cx, &mend.lane, &mend.what, mend.live).await?;
+        let (tally, errors) = (cx.work.tally(&mend.lane).await?, cx.work.errors(&mend.lane).await?);
+        Ok(Mended { summary: done.summary, tally, errors })
+    };
+    fly(outside, inbox, work, |result| Input::Mended(ordered, result));
 }
 
 async fn pause_between(cx: &StepContext, attempt: u32, fault: &Fault) -> Result<()> {
@@ -114,7 +152,12 @@ async fn pause_between(cx: &StepContext, attempt: u32, fault: &Fault) -> Result<
 
 /// Runs the work as a task of its own, so that a panic in it is a failed step and not a dead engine, and takes it down
 /// if it does not notice in time that it was dropped.
-fn fly(flight: Flight, cx: StepContext, inbox: Inbox, work: impl Future<Output = Result<StepDone>> + Send + 'static) {
+fn fly<T: Send + 'static>(
+    cx: StepContext,
+    inbox: Inbox,
+    work: impl Future<Output = Result<T>> + Send + 'static,
+    landed: impl FnOnce(Result<T>) -> Input + Send + 'static,
+) {
     let stop = cx.signals.stop.clone();
     tokio::spawn(async move {
         let mut body = tokio::spawn(async move { cx.signals.unless_stopped("finish the step", work).await });
@@ -131,6 +174,6 @@ fn fly(flight: Flight, cx: StepContext, inbox: Inbox, work: impl Future<Output =
                 Err(Fault::cancelled("finish the step"))
             }
         };
-        inbox.tell(Input::Landed(flight, result)).await;
+        inbox.tell(landed(result)).await;
     });
 }

@@ -5,7 +5,10 @@ mod watch;
 mod work;
 
 use crate::{
-    engine::view::{COMMANDS_KEPT, CommandState, CommandView, GateView, PauseView, PhaseView, RunView, StepView},
+    command::Command,
+    engine::view::{
+        COMMANDS_KEPT, CommandState, CommandView, GateView, MendingView, PauseView, PhaseView, RunView, StepView,
+    },
     event::{Event, EventKind, PhaseOutline},
     model::{Actor, CommandId, Outcome, Phase, PhaseState, RunState, StepState, Timestamp},
 };
@@ -61,6 +64,7 @@ pub fn begin(event: &Event) -> Option<RunView> {
         alerts: VecDeque::new(),
         commands: VecDeque::new(),
         exceptions: Vec::new(),
+        mending: None,
     })
 }
 
@@ -97,7 +101,11 @@ impl RunView {
         let at = event.at;
         match &event.kind {
             EventKind::RunStarted { .. } => {}
-            EventKind::RunRecovered { by } => self.go_on(at, by, "recovered"),
+            EventKind::RunRecovered { by } => {
+                // The engine that worked on it is gone.
+                self.mending = None;
+                self.go_on(at, by, "recovered");
+            }
             EventKind::RunFinished { outcome, reason } => self.finish(at, *outcome, reason),
             EventKind::PhaseStarted { .. }
             | EventKind::PhaseFinished { .. }
@@ -135,6 +143,9 @@ impl RunView {
             | EventKind::BatchRetried { .. }
             | EventKind::RepairStarted { .. }
             | EventKind::Repaired { .. }
+            | EventKind::Compared { .. }
+            | EventKind::RestoreStarted { .. }
+            | EventKind::Restored { .. }
             | EventKind::MaintenanceTurned { .. }
             | EventKind::FileExcluded { .. } => self.apply_order(at, &event.kind),
             EventKind::TruthChanged { .. }
@@ -253,6 +264,9 @@ impl RunView {
     fn apply_order(&mut self, at: Timestamp, kind: &EventKind) {
         match kind {
             EventKind::CommandAccepted { id, by, order } => {
+                if let Command::Mend { lane, .. } = order {
+                    self.mending = Some(MendingView { order: *id, lane: lane.clone(), note: String::new() });
+                }
                 if self.commands.len() == COMMANDS_KEPT {
                     self.commands.pop_front();
                 }
@@ -298,6 +312,9 @@ impl RunView {
                 let word = if *on { "on" } else { "off" };
                 self.exceptions.push(format!("maintenance turned {word} by hand by {by}"));
             }
+            EventKind::Restored { dataset, by, summary, .. } => {
+                self.exceptions.push(format!("{dataset} restored from a backup by {by}: {summary}"));
+            }
             EventKind::FileExcluded { lane, key, by, reason } => {
                 self.exceptions.push(format!("left out by {by}: {key} of {lane} ({reason})"));
             }
@@ -321,6 +338,7 @@ impl RunView {
     }
 
     fn end_command(&mut self, at: Timestamp, id: CommandId, state: CommandState) {
+        self.mending.take_if(|mending| mending.order == id);
         if let Some(command) = self.commands.iter_mut().rev().find(|command| command.id == id) {
             let command = Arc::make_mut(command);
             command.ended = Some(at);

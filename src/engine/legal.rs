@@ -3,8 +3,14 @@
 
 use crate::{
     command::{Command, Refusal},
-    engine::{gate, view::RunView},
-    model::{LaneId, LaneKind, LaneProgress, PauseDepth, Phase, PhaseState, RunState, StepId, Timestamp, Waiver},
+    engine::{
+        gate,
+        view::{RunView, StepView},
+    },
+    model::{
+        LaneId, LaneKind, LaneProgress, LaneStage, Mode, PauseDepth, Phase, PhaseState, RunState, StepId,
+        StepState as St, Timestamp, Waiver,
+    },
 };
 
 /// Whether `command` is possible in this state of the run.
@@ -72,16 +78,23 @@ pub fn legal(view: &RunView, command: &Command, now: Timestamp) -> Result<(), Re
             Some(_) => no("it is acknowledged already", ""),
             None => no("there is no such alert", ""),
         },
-        Command::Concurrency { lane, .. } | Command::Limit { lane, .. } => {
-            if view.lanes.iter().any(|known| &known.lane == lane) {
-                Ok(())
-            } else {
-                no(format!("no lane `{lane}` has begun"), "when the lane moves")
+        Command::Concurrency { lane, .. } => begun(view, lane).map(|_| ()),
+        Command::Limit { lane, limits } => match begun(view, lane)?.kind {
+            LaneKind::Records if limits.requests_per_s.is_some() => {
+                no(format!("`{lane}` moves records: its limits are rows and bytes per second"), "")
             }
-        }
+            LaneKind::Files if limits.rows_per_s.is_some() => {
+                no(format!("`{lane}` moves files: its limits are bytes and requests per second"), "")
+            }
+            _ => Ok(()),
+        },
         Command::RetryFiles { lane, .. } => retry_files(view, lane),
+        Command::Mend { lane, what } => mend(view, lane, what.only_looks()),
         Command::ExcludeFile { lane, reason, .. } => {
-            files(view, lane)?;
+            match begun(view, lane)?.kind {
+                LaneKind::Files => files(view, lane).map(|_| ())?,
+                LaneKind::Records => mend(view, lane, false)?,
+            }
             need_reason(reason)
         }
     }
@@ -137,10 +150,53 @@ fn files<'a>(view: &'a RunView, lane: &LaneId) -> Result<&'a LaneProgress, Refus
     if view.rollback.is_some() {
         return Err(refuse("the run goes back: every file is taken back".into(), ""));
     }
-    match view.lanes.iter().find(|known| &known.lane == lane) {
-        None => Err(refuse(format!("no lane `{lane}` has begun"), "when the lane moves")),
-        Some(known) if known.kind != LaneKind::Files => Err(refuse(format!("`{lane}` is no lane of files"), "")),
-        Some(known) => Ok(known),
+    let known = begun(view, lane)?;
+    if known.kind == LaneKind::Files { Ok(known) } else { Err(refuse(format!("`{lane}` is no lane of files"), "")) }
+}
+
+/// The lane of this name, once it has begun.
+fn begun<'a>(view: &'a RunView, lane: &LaneId) -> Result<&'a LaneProgress, Refusal> {
+    view.lanes
+        .iter()
+        .find(|known| &known.lane == lane)
+        .ok_or_else(|| Refusal { why: format!("no lane `{lane}` has begun"), legal_when: "when the lane moves".into() })
+}
+
+/// Whether records of the lane may be worked on by hand: nothing of the run is in flight that could work on them too.
+fn mend(view: &RunView, lane: &LaneId, only_looks: bool) -> Result<(), Refusal> {
+    use RunState as S;
+    let known = begun(view, lane)?;
+    if known.kind != LaneKind::Records {
+        return no(format!("`{lane}` is no lane of records"), "");
+    }
+    if view.mode == Mode::DryRun {
+        return no("a dry run writes nothing", "");
+    }
+    if let Some(mending) = &view.mending {
+        return no(format!("records of {} are being worked on", mending.lane), "when that has ended");
+    }
+    if !only_looks {
+        if view.committed.is_some() {
+            return no("the run is committed: its records stay as they are", "");
+        }
+        if view.rollback.is_some() {
+            return no("the run goes back: every record is taken back", "");
+        }
+        if view.phase(Phase::DnsCutover).started.is_some() {
+            return no(
+                "users may work on the new side since the DNS cutover: their records must not be overwritten",
+                "",
+            );
+        }
+    }
+    if known.stage == LaneStage::Following && view.state == S::AtGate {
+        return no("the lane follows its source", "once the run is paused, or the lane has drained");
+    }
+    let in_flight = |step: &StepView| matches!(step.state, St::Checking | St::Intended | St::Undoing);
+    let moves = view.phases.iter().flat_map(|phase| &phase.steps).any(in_flight);
+    match view.state {
+        S::Paused | S::AtGate | S::Stopped | S::Failed if !moves => Ok(()),
+        _ => no("the run itself is at work", "at a gate, after a failed step, or once it is paused `now`"),
     }
 }
 

@@ -2,11 +2,12 @@
 
 use crate::{
     engine::{
+        follower::Follower,
         step::{Step, StepContext, StepDone},
         view::RunView,
     },
     error::Result,
-    model::{Check, Fact, Phase},
+    model::{Check, Fact, LaneId, Mending, Phase},
 };
 use async_trait::async_trait;
 use std::sync::Arc;
@@ -25,6 +26,8 @@ pub struct Script {
     pub phases: Vec<PhaseScript>,
     /// What else the engine asks.
     pub surroundings: Arc<dyn Surroundings>,
+    /// What goes on beside the steps, if anything does.
+    pub follower: Option<Arc<dyn Follower>>,
 }
 
 /// What the engine asks of the phases besides running their steps. Each call ends by itself within seconds: a server
@@ -43,4 +46,8 @@ pub trait Surroundings: Send + Sync {
 
     /// Turns the maintenance on or off by hand and waits until that is observed.
     async fn turn_maintenance(&self, cx: &StepContext, on: bool) -> Result<()>;
+
+    /// Does what a person orders about records of a lane; takes as long as that takes, and ends with `cx.signals.stop`. The
+    /// summary says what came out. `live`: users work on the new side.
+    async fn mend(&self, cx: &StepContext, lane: &LaneId, what: &Mending, live: bool) -> Result<StepDone>;
 }

@@ -14,7 +14,9 @@ use crate::{
     },
     error::{Fault, FaultKind, Result},
     event::{Event, EventKind, PhaseOutline, StepOutline},
-    model::{Actor, BatchProgress, BatchState, LaneProgress, LaneStage, Mode, Outcome, RunId, StepId, Timestamp},
+    model::{
+        Actor, BatchProgress, BatchState, Follow, LaneProgress, LaneStage, Mode, Outcome, RunId, StepId, Timestamp,
+    },
     plan::Plan,
     ports::{BatchQuery, BatchRow, Journal, Ports, Work},
     watch,
@@ -187,7 +189,11 @@ pub async fn recall(plan: &Plan, work: &dyn Work, view: &mut RunView) -> Result<
         }
         let stage = if tally.items() == tally.ended() { LaneStage::Done } else { LaneStage::Waiting };
         let errors = if tally.failed == 0 { Vec::new() } else { work.errors(&lane).await? };
-        let lane = LaneProgress { tally, errors, ..LaneProgress::new(lane, kind, stage) };
+        let noted = work.noted(&format!("follow:{lane}")).await?.filter(|noted| !noted.is_null());
+        // One that this version cannot read says nothing.
+        let follow: Option<Follow> = noted.and_then(|noted| serde_json::from_value(noted).ok());
+        let stage = if follow.is_some() { LaneStage::Following } else { stage };
+        let lane = LaneProgress { tally, errors, follow, ..LaneProgress::new(lane, kind, stage) };
         progress(view, EventKind::LaneMoved { progress: lane });
     }
     Ok(())

@@ -129,7 +129,7 @@ pub struct StepContext {
     pub signals: Signals,
     /// Where progress goes.
     pub report: Reporter,
-    /// The run's own folder for backups and reports; exists.
+    /// The run's own folder for reports; exists.
     pub folder: PathBuf,
 }
 
@@ -224,6 +224,34 @@ impl Signals {
         (Self { stop, pause, drained, tuning, hands }, gate)
     }
 
+    /// The same for work that a person orders while the run is paused: only a stop ends it.
+    #[must_use]
+    pub fn unpaused(&self) -> Self {
+        Self { pause: watch::channel(None).1, ..self.clone() }
+    }
+
+    /// The same for work beside a step: stopped and paused for itself, tuned like all work.
+    pub(super) fn beside(
+        &self,
+        stop: CancellationToken,
+    ) -> (Self, watch::Sender<Option<PauseDepth>>, mpsc::Receiver<()>) {
+        let (pause_in, pause) = watch::channel(None);
+        let (drained, drained_out) = mpsc::channel(1);
+        let (tuning, hands) = (self.tuning.clone(), self.hands.clone());
+        (Self { stop, pause, drained, tuning, hands }, pause_in, drained_out)
+    }
+
+    /// Waits for so long, or until a pause is asked for or the run is stopped.
+    pub(super) async fn unless_pausing(&self, time: std::time::Duration) {
+        let mut pause = self.pause.clone();
+        tokio::select! {
+            () = self.stop.cancelled() => {}
+            // A gate that is gone pauses nobody any more.
+            _asked = pause.wait_for(Option::is_some) => {}
+            () = tokio::time::sleep(time) => {}
+        }
+    }
+
     /// True while work that can be held back between batches should not begin anything new.
     #[must_use]
     pub fn pausing(&self) -> bool {
@@ -290,13 +318,6 @@ impl Signals {
             Ok(())
         })
         .await
-    }
-
-    /// Batches of this lane that may be worked on at once now, given the plan's number: at least 1, at most 64.
-    #[must_use]
-    pub fn concurrency(&self, lane: &LaneId, planned: u32) -> usize {
-        let by = self.tuning(lane).by;
-        usize::try_from(planned.saturating_add_signed(by).clamp(1, 64)).unwrap_or(1)
     }
 
     /// What people turned in this lane since the engine started: sums that only grow.

@@ -3,12 +3,15 @@
 use crate::{
     command::Command,
     engine::{
-        Checked, Engine, Parts, PhaseScript, Script, Start, Step, StepContext, StepDone, Surroundings, fold, start,
-        view::RunView,
+        Checked, Engine, Follower, Parts, PhaseScript, Script, Start, Step, StepContext, StepDone, Surroundings, fold,
+        start, view::RunView,
     },
     error::{Fault, FaultKind, Result},
     event::{Event, UndoNote},
-    model::{Actor, Check, Fact, Mode, Outcome, PauseDepth, Phase, RunId, RunState, StepId, Timestamp, Verdict, Via},
+    model::{
+        Actor, Check, Fact, LaneId, Mending, Mode, Outcome, PauseDepth, Phase, RunId, RunState, StepId, Timestamp,
+        Verdict, Via,
+    },
     plan::Plan,
     ports::{
         Journal, Ports, RunSummary,
@@ -94,13 +97,16 @@ impl Surroundings for Calm {
     async fn turn_maintenance(&self, _cx: &StepContext, _on: bool) -> Result<()> {
         Ok(())
     }
+    async fn mend(&self, _cx: &StepContext, _lane: &LaneId, _what: &Mending, _live: bool) -> Result<StepDone> {
+        Ok(StepDone::new("mended"))
+    }
 }
 
 /// A journal in memory that stops appending after so many events, like a process that is killed there.
 #[derive(Default)]
-struct Memory {
+pub(super) struct Memory {
     events: Mutex<Vec<Event>>,
-    room: Mutex<Option<usize>>,
+    pub(super) room: Mutex<Option<usize>>,
 }
 
 #[async_trait]
@@ -124,15 +130,16 @@ impl Journal for Memory {
     }
 }
 
-struct Night {
+pub(super) struct Night {
     world: Arc<World>,
-    journal: Arc<Memory>,
+    pub(super) journal: Arc<Memory>,
     calm: Arc<Calm>,
     plan: Arc<Plan>,
+    pub(super) follower: Option<Arc<dyn Follower>>,
 }
 
 impl Night {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let mut plan = fakes::plan(Vec::new());
         for phase in [Phase::Maintenance, Phase::Cleanup] {
             plan.phases.get_mut(&phase).unwrap().gate = true;
@@ -143,10 +150,11 @@ impl Night {
             journal: Arc::default(),
             calm: Arc::new(Calm { verdict: Mutex::new(Verdict::Pass) }),
             plan: Arc::new(plan),
+            follower: None,
         }
     }
 
-    async fn start(&self, how: Start, approve_all: bool, hold: bool) -> Result<Engine> {
+    pub(super) async fn start(&self, how: Start, approve_all: bool, hold: bool) -> Result<Engine> {
         let phases = Phase::ALL.map(|phase| PhaseScript {
             phase,
             steps: (1..=2)
@@ -160,7 +168,7 @@ impl Night {
             plan: self.plan.clone(),
             mode: Mode::Rehearsal,
             run: RunId::new("r"),
-            script: Script { phases: phases.into(), surroundings: self.calm.clone() },
+            script: Script { phases: phases.into(), surroundings: self.calm.clone(), follower: self.follower.clone() },
             ports: Ports::default(),
             journal: self.journal.clone(),
             work: FakeWork::new(&Trouble::none()),
@@ -174,11 +182,11 @@ impl Night {
     }
 }
 
-fn somebody() -> Actor {
+pub(super) fn somebody() -> Actor {
     Actor { name: "ada".into(), via: Via::Console }
 }
 
-async fn until(engine: &Engine, what: &str, holds: impl Fn(&RunView) -> bool) -> Arc<RunView> {
+pub(super) async fn until(engine: &Engine, what: &str, holds: impl Fn(&RunView) -> bool) -> Arc<RunView> {
     let mut views = engine.handle.watch();
     let waited = tokio::time::timeout(std::time::Duration::from_secs(20), views.wait_for(|view| holds(view))).await;
     let state = engine.handle.view().state;

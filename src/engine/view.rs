@@ -6,9 +6,9 @@ use crate::{
     command::Command,
     event::UndoNote,
     model::{
-        Actor, AlertId, Aspect, BatchId, BatchProgress, BatchState, Check, CommandId, Environment, Fact, LaneProgress,
-        MetricPoint, Mode, Outcome, PauseDepth, Phase, PhaseState, RollbackStage, RuleState, RunId, RunState, Severity,
-        StepId, StepState, Timestamp, Waiver,
+        Actor, AlertId, Aspect, BatchId, BatchProgress, BatchState, Check, CommandId, Environment, Fact, LaneId,
+        LaneProgress, MetricPoint, Mode, Outcome, PauseDepth, Phase, PhaseState, RollbackStage, RuleState, RunId,
+        RunState, Severity, StepId, StepState, Timestamp, Waiver,
     },
 };
 use serde::{Deserialize, Serialize};
@@ -91,6 +91,20 @@ pub struct RunView {
     pub commands: VecDeque<Arc<CommandView>>,
     /// Skipped steps and waived checks with their reasons: shown until the end.
     pub exceptions: Vec<String>,
+    /// The records that are being mended, or compared, by a person's order.
+    #[serde(default)]
+    pub mending: Option<MendingView>,
+}
+
+/// Records that are being mended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MendingView {
+    /// The order.
+    pub order: CommandId,
+    /// Of which lane.
+    pub lane: LaneId,
+    /// How far it is, in a few words; empty at first.
+    pub note: String,
 }
 
 /// A phase, now.

@@ -82,6 +82,14 @@ fn order(kind: &E) -> Option<String> {
         E::BatchRetried { batch, by, .. } => format!("batch {batch}: moved again by {by}"),
         E::RepairStarted { lane, what, by } => format!("{lane}: {what} being mended by {by}"),
         E::Repaired { lane, what, by, summary } => format!("{lane}: {what} mended by {by}, {summary}"),
+        E::Compared { lane, by, summary } => format!("{lane}: compared by {by}, {summary}"),
+        E::RestoreStarted { dataset, from, remove_others, by } => {
+            let others = if *remove_others { ", other rows REMOVED" } else { "" };
+            format!("{dataset}: being restored from the backup of run {from} by {by}{others}")
+        }
+        E::Restored { dataset, from, by, summary } => {
+            format!("{dataset}: restored from the backup of run {from} by {by}, {summary}")
+        }
         E::MaintenanceTurned { on, by } => format!("maintenance turned {} by {by}", if *on { "on" } else { "off" }),
         _ => return None,
     })

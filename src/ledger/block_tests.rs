@@ -85,8 +85,8 @@ impl Both {
                 self.keys += count;
                 let block = RecordBlock { state: STATES[*state], records };
                 let row = batch(self.batches);
-                self.fake.save_block(&row, &block, &items).await.unwrap();
-                self.real.save_block(&row, &block, &items).await.unwrap();
+                assert!(self.fake.save_block(&row, &block, &items).await.unwrap());
+                assert!(self.real.save_block(&row, &block, &items).await.unwrap());
             }
             Write::Save(keys, state) => {
                 let row = batch(100);
@@ -172,12 +172,32 @@ proptest! {
 }
 
 #[tokio::test]
+async fn keys_without_order_are_no_block() {
+    let dir = TempDir::new().unwrap();
+    let ledger = Ledger::open(dir.path()).await.unwrap();
+    let work = ledger.work(&RunId::new("run-1"));
+    let mut taken = Vec::new();
+    for number in 1..=40 {
+        // Keys that are counted up stay blocks, keys from all over do not.
+        let counted = (0..50).map(|n| ((number * 50 + n).to_string(), Digest::of(b"x"))).collect();
+        let block = RecordBlock { state: ItemState::Copied, records: counted };
+        assert!(work.save_block(&batch(number), &block, &[]).await.unwrap());
+        let anywhere = (0..50).map(|n| (Digest::of(format!("{number}/{n}").as_bytes()).to_hex(), Digest::of(b"x")));
+        let block = RecordBlock { state: ItemState::Copied, records: anywhere.collect() };
+        let row =
+            BatchRow { lane: LaneId::new("tokens"), batch: BatchId::new(format!("tokens-{number}")), ..batch(number) };
+        taken.push(work.save_block(&row, &block, &[]).await.unwrap());
+    }
+    assert_eq!(taken.iter().filter(|taken| **taken).count(), 32, "{taken:?}");
+}
+
+#[tokio::test]
 async fn a_hurt_block_is_named_and_no_other_run_is_asked() {
     let dir = TempDir::new().unwrap();
     let ledger = Ledger::open(dir.path()).await.unwrap();
     let work = ledger.work(&RunId::new("run-1"));
     let records = (0..1000).map(|key| (format!("key {key}"), Digest::of(b"x"))).collect();
-    work.save_block(&batch(1), &RecordBlock { state: ItemState::Copied, records }, &[]).await.unwrap();
+    assert!(work.save_block(&batch(1), &RecordBlock { state: ItemState::Copied, records }, &[]).await.unwrap());
     let query = ItemQuery { lane: Some(LaneId::new(LANE)), limit: 5, ..ItemQuery::default() };
     assert_eq!(work.items(&query).await.unwrap().len(), 5);
     assert!(ledger.work(&RunId::new("run-2")).items(&query).await.unwrap().is_empty());

@@ -17,6 +17,10 @@ use std::collections::{BTreeMap, HashSet};
 
 const DIGEST: usize = 32;
 
+/// Blocks that a look-up may have to read for one key. Keys that are counted up are sorted as text here, so that a few blocks
+/// for every length of a number lie across the others even where keys come in order.
+const CROWD: i64 = 32;
+
 type Sql<T = ()> = Result<T, sqlx::Error>;
 
 /// A block as its row keeps it.
@@ -213,6 +217,26 @@ fn is_full(limit: usize, found: &BTreeMap<(String, LaneId), ItemRow>, rows: &[It
 /// As the rows are searched: ASCII letters match in either case.
 fn contains(text: &str, part: &str) -> bool {
     text.to_ascii_lowercase().contains(&part.to_ascii_lowercase())
+}
+
+/// Whether many blocks of the lane have keys on both sides of this one's.
+pub(super) async fn is_crowded(
+    connection: &mut SqliteConnection,
+    run: &RunId,
+    lane: &LaneId,
+    block: &Packed,
+) -> Sql<bool> {
+    let sql = "SELECT count(*) FROM (SELECT 1 FROM record_blocks \
+               WHERE run = $1 AND lane = $2 AND least <= $3 AND greatest >= $4 LIMIT $5)";
+    let across: i64 = sqlx::query_scalar(sql)
+        .bind(run.as_str())
+        .bind(lane.as_str())
+        .bind(&block.greatest)
+        .bind(&block.least)
+        .bind(CROWD)
+        .fetch_one(connection)
+        .await?;
+    Ok(across >= CROWD)
 }
 
 /// Writes a batch, its block, and what is told by itself.

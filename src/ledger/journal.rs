@@ -37,11 +37,16 @@ impl Journal for SqliteJournal {
             at: first.at.to_string(),
             plan: None,
             outcome: None,
+            keeps_outcome: true,
         };
         for event in events {
             let body = serde_json::to_string(event)
                 .map_err(|error| fault(&self.ledger.path, "append to", format!("event {}: {error}", event.seq)))?;
             rows.events.push((event.seq, body));
+            if event.kind.is_beside() {
+                continue;
+            }
+            rows.keeps_outcome = false;
             rows.outcome = None;
             match &event.kind {
                 EventKind::RunStarted { plan, .. } => rows.plan = Some(plan.clone()),

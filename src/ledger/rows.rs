@@ -1,7 +1,7 @@
 //! Rows as words and words as rows.
 
 use crate::{
-    model::{BatchId, Digest, LaneId, LaneKind, Timestamp},
+    model::{BatchId, Digest, LaneId, LaneKind, Timestamp, document},
     ports::{BatchRow, ConflictRow, ItemRow},
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -92,8 +92,8 @@ pub(super) fn item(row: &SqliteRow) -> Result<ItemRow, Unreadable> {
         attempts: get(row, "attempts")?,
         error: get::<Option<&str>>(row, "error")?.map(unword).transpose()?,
         reason: get(row, "reason")?,
-        facts: facts.map(serde_json::from_str).transpose().map_err(|error| error.to_string())?,
-        before: before.map(serde_json::from_str).transpose().map_err(|error| error.to_string())?,
+        facts: facts.map(document::parse).transpose()?,
+        before: before.map(document::parse).transpose()?,
     })
 }
 

@@ -66,7 +66,7 @@ pub(super) async fn append(connection: &mut SqliteConnection, path: &Path, rows:
     }
     let upsert = "INSERT INTO runs (run, plan, started, events, head, outcome) VALUES ($1, $2, $3, $4, $5, $6) \
                   ON CONFLICT (run) DO UPDATE SET events = excluded.events, head = excluded.head, \
-                  outcome = excluded.outcome";
+                  outcome = CASE WHEN $7 THEN runs.outcome ELSE excluded.outcome END";
     sqlx::query(upsert)
         .bind(rows.run.as_str())
         .bind(rows.plan.as_deref().unwrap_or_default())
@@ -74,6 +74,7 @@ pub(super) async fn append(connection: &mut SqliteConnection, path: &Path, rows:
         .bind(int(seq))
         .bind(hash.to_hex())
         .bind(rows.outcome.as_deref())
+        .bind(rows.keeps_outcome)
         .execute(&mut *connection)
         .await
         .map_err(sql)?;

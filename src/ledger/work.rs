@@ -205,10 +205,17 @@ impl Work for SqliteWork {
         self.put(batches, items, notes, false).await
     }
 
-    async fn save_block(&self, batch: &BatchRow, block: &RecordBlock, items: &[ItemRow]) -> Result<()> {
+    async fn save_block(&self, batch: &BatchRow, block: &RecordBlock, items: &[ItemRow]) -> Result<bool> {
         let block = Packed::new(block).map_err(|why| fault(&self.ledger.path, "write progress to", why))?;
+        let wrong = |error| broken(&self.ledger.path, "read", &error);
+        let mut reader = self.ledger.readers.acquire().await.map_err(wrong)?;
+        if blocks::is_crowded(&mut reader, &self.run, &batch.lane, &block).await.map_err(wrong)? {
+            return Ok(false);
+        }
+        drop(reader);
         let (run, batch) = (self.run.clone(), Box::new(batch.clone()));
-        self.ledger.writer.write(Op::Block { run, batch, block, items: items.to_vec() }).await
+        self.ledger.writer.write(Op::Block { run, batch, block, items: items.to_vec() }).await?;
+        Ok(true)
     }
 
     async fn move_block(&self, batch: &BatchRow, state: ItemState) -> Result<bool> {

@@ -37,6 +37,8 @@ pub(super) struct Rows {
     pub(super) plan: Option<String>,
     /// The outcome, if the run ends with these.
     pub(super) outcome: Option<String>,
+    /// All of them happened beside the run: however it ended, it has.
+    pub(super) keeps_outcome: bool,
 }
 
 /// One thing to write.

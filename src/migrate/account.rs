@@ -56,7 +56,7 @@ async fn of_lane(lane: &Track<'_>, source: u64, what: &str) -> Result<Check> {
     ]);
     let value = format!("{accounted} of {source} {what}: {} verified{besides}", tally.verified);
     let open = tally.open() + tally.copied;
-    let allowed = lane.cx.plan.migration.max_failures;
+    let allowed = lane.cx.plan.may_fail(&lane.id, Some(source)).unwrap_or_default();
     let good = accounted == source && open == 0 && tally.failed + tally.lost <= allowed;
     let verdict = if good { Verdict::Pass } else { Verdict::Fail };
     let check = Check::new(format!("{} accounted for", lane.id), verdict, value, Timestamp::now())

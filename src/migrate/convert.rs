@@ -7,11 +7,12 @@ use super::{
     compare::Kinds,
     lane::{Lane, Side},
     mapping::{Found, Ready},
+    meter::Part,
 };
 use crate::{
     engine::StepContext,
     error::{Fault, FaultKind, Result},
-    model::{Key, Record, Value, text},
+    model::{Field, Key, Record, Value, text},
     plan::DatasetPlan,
 };
 use std::{
@@ -116,6 +117,12 @@ impl Lane<'_> {
         self.kinds.get_or_try_init(ask).await
     }
 
+    /// Somebody asked the new side for its fields already.
+    pub(super) async fn learn(&self, fields: &[Field]) {
+        let known = || async { Kinds::new(fields, &self.dataset.fields.kinds) };
+        self.kinds.get_or_init(known).await;
+    }
+
     /// What these legacy records become, in their order.
     ///
     /// # Errors
@@ -132,7 +139,10 @@ impl Lane<'_> {
             found.insert(lookup.field.clone(), self.look_up(lookup, &keys).await?);
         }
         let ready = self.mapping.ready()?;
-        Ok(records.into_iter().map(|record| self.convert(&ready, record, kinds, &found)).collect())
+        let converted = records.into_iter().map(|record| self.convert(&ready, record, kinds, &found));
+        let mapped: Vec<Mapped> = converted.collect();
+        self.meter.did(Part::Mapped, mapped.len() as u64);
+        Ok(mapped)
     }
 
     /// What one legacy record becomes.

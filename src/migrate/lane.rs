@@ -3,7 +3,14 @@
 //!
 //! `convert` says what a record becomes on the new side. Neighbours: `records`, `files`, `undo` and `sync` work through it. Must never enter: what a batch does.
 
-use super::{Mapping, compare::Kinds, convert::Lookup, meter::Meter, retry};
+use super::{
+    Mapping,
+    compare::Kinds,
+    convert::Lookup,
+    meter::{Meter, Part},
+    pace::Pace,
+    retry,
+};
 use crate::{
     engine::StepContext,
     error::{Fault, FaultKind, Result},
@@ -82,6 +89,8 @@ pub(crate) trait Paged {
     fn as_of(&self) -> Option<Timestamp>;
     /// Number of records in the whole set, if the answer said so.
     fn total(&self) -> Option<u64>;
+    /// Number of records on this page.
+    fn rows(&self) -> u64;
 }
 
 impl Paged for Page {
@@ -95,6 +104,10 @@ impl Paged for Page {
 
     fn total(&self) -> Option<u64> {
         self.total
+    }
+
+    fn rows(&self) -> u64 {
+        self.records.len() as u64
     }
 }
 
@@ -110,6 +123,10 @@ impl Paged for BlockPage {
     fn total(&self) -> Option<u64> {
         self.total
     }
+
+    fn rows(&self) -> u64 {
+        self.block.rows() as u64
+    }
 }
 
 /// What every lane has, whatever moves on it.
@@ -123,6 +140,8 @@ pub(crate) struct Track<'a> {
     pub(crate) kind: LaneKind,
     /// Its progress.
     pub(crate) meter: Arc<Meter>,
+    /// How much of it at once, and how fast.
+    pub(crate) pace: Arc<Pace>,
     giving_up: Arc<AtomicBool>,
 }
 
@@ -191,19 +210,27 @@ impl<'a> Track<'a> {
     /// The lane of this name, beginning in this stage.
     pub(crate) fn new(cx: &'a StepContext, id: LaneId, kind: LaneKind, stage: LaneStage) -> Self {
         let meter = Meter::new(cx.report.clone(), id.clone(), kind, stage, cx.plan.migration.concurrency);
-        Self { cx, id, kind, meter: Arc::new(meter), giving_up: Arc::default() }
+        let pace = Pace::of(kind, &cx.plan.migration);
+        Self { cx, id, kind, meter: Arc::new(meter), pace, giving_up: Arc::default() }
     }
 
-    /// Batches of records that may be worked on at once now.
+    /// Follows the pace; gives how many batches of records, or files, may be worked on at once now.
     pub(crate) fn room(&self) -> usize {
-        let room = self.cx.signals.concurrency(&self.id, self.cx.plan.migration.concurrency);
+        let (room, why) = self.pace.follow(self.cx.signals.tuning(&self.id));
         self.meter.set_concurrency(room);
+        self.meter.slowed(why);
         room
     }
 
     /// Records that are compared at once: in memory one takes many times its text, and it is there from both sides.
     pub(crate) fn compared_at_once(&self) -> u32 {
         self.cx.plan.migration.batch_records.min(COMPARED)
+    }
+
+    /// So many items and bytes were moved just now.
+    pub(crate) fn moved(&self, items: u64, bytes: u64) {
+        self.meter.moved(items, bytes);
+        self.pace.moved(items, bytes);
     }
 
     /// From now on nothing is tried again: the lane fails anyway.
@@ -220,6 +247,7 @@ impl<'a> Track<'a> {
 
     /// Waits before the next attempt, saying why.
     pub(crate) async fn wait_after(&self, fault: &Fault, attempt: u32) -> Result<()> {
+        self.pace.trouble(fault);
         let wait = retry::wait(fault, attempt, self.cx.plan.migration.backoff);
         self.meter.throttle(format!("{}, waits {:.1} s", fault, wait.as_secs_f64()));
         let waited = self.cx.signals.wait(wait).await;
@@ -309,6 +337,7 @@ impl<'a> Track<'a> {
             if page.next() == Some(&from) {
                 return Err(Fault::new(FaultKind::Garbage, call.0.as_str()).detail("the next page is this page again"));
             }
+            self.meter.did(Part::Read, page.rows());
             let next = page.next().cloned().map(|next| (next, call));
             Ok(Some(((from, page), next)))
         })

@@ -6,7 +6,7 @@ use crate::{
     engine::Reporter,
     error::FaultKind,
     event::EventKind,
-    model::{BatchProgress, ItemState, LaneId, LaneKind, LaneProgress, LaneStage, SlowItem, Tally},
+    model::{BatchProgress, Follow, ItemState, LaneId, LaneKind, LaneProgress, LaneStage, SlowItem, Speeds, Tally},
 };
 use std::{
     collections::VecDeque,
@@ -19,9 +19,68 @@ const EVERY: Duration = Duration::from_millis(100);
 /// Rates are taken over this time.
 const WINDOW: Duration = Duration::from_secs(5);
 
+/// A part of a lane's work that has a speed of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// Records read, from either side.
+    Read,
+    /// Records brought into the form of the other side.
+    Mapped,
+    /// Records written and acknowledged.
+    Written,
+    /// Records compared with the other side.
+    Verified,
+}
+
+/// What was done lately.
+#[derive(Debug, Default)]
+struct Lately(VecDeque<(Instant, u64)>);
+
+impl Lately {
+    fn add(&mut self, now: Instant, count: u64) {
+        match self.0.back_mut() {
+            // What comes in small pieces within the sending interval is one point.
+            Some((at, sum)) if now.duration_since(*at) < EVERY => *sum += count,
+            _ => self.0.push_back((now, count)),
+        }
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a rate on a screen needs no sixteen digits")]
+    fn per_s(&mut self, now: Instant) -> f64 {
+        while self.0.front().is_some_and(|(at, _)| now.duration_since(*at) > WINDOW) {
+            self.0.pop_front();
+        }
+        let Some((first, _)) = self.0.front() else { return 0.0 };
+        let span = now.duration_since(*first).max(EVERY * 5).as_secs_f64();
+        self.0.iter().map(|(_, count)| count).sum::<u64>() as f64 / span
+    }
+}
+
+/// The recent past of a lane.
+#[derive(Debug, Default)]
+struct Past {
+    items: Lately,
+    bytes: Lately,
+    read: Lately,
+    mapped: Lately,
+    written: Lately,
+    verified: Lately,
+}
+
+impl Past {
+    fn of(&mut self, part: Part) -> &mut Lately {
+        match part {
+            Part::Read => &mut self.read,
+            Part::Mapped => &mut self.mapped,
+            Part::Written => &mut self.written,
+            Part::Verified => &mut self.verified,
+        }
+    }
+}
+
 struct State {
     progress: LaneProgress,
-    moved: VecDeque<(Instant, u64, u64)>,
+    past: Past,
     sent: Option<Instant>,
     batch_sent: Option<Instant>,
     slowed: String,
@@ -41,7 +100,7 @@ impl Meter {
         let progress = LaneProgress { concurrency, ..LaneProgress::new(lane, kind, stage) };
         let inner = State {
             progress,
-            moved: VecDeque::new(),
+            past: Past::default(),
             sent: None,
             batch_sent: None,
             slowed: String::new(),
@@ -67,6 +126,18 @@ impl Meter {
         if total.is_some() {
             self.lock().progress.total = total;
         }
+    }
+
+    /// The number of items in the source, as far as anybody knows: while they are still listed nobody does.
+    pub(crate) fn whole(&self) -> Option<u64> {
+        let state = self.lock();
+        let progress = &state.progress;
+        progress.total.or_else(|| (!progress.listing).then(|| progress.tally.items()))
+    }
+
+    /// How the lane follows its source.
+    pub(crate) fn set_follow(&self, follow: &Follow) {
+        self.lock().progress.follow = Some(follow.clone());
     }
 
     /// Whether more items than are known may come.
@@ -131,19 +202,17 @@ impl Meter {
         self.lock().progress.tally.bytes += bytes;
     }
 
+    /// A part of the work was done for so many records just now; feeds that part's rate.
+    pub(crate) fn did(&self, part: Part, count: u64) {
+        self.lock().past.of(part).add(Instant::now(), count);
+    }
+
     /// So many items and bytes were moved just now; feeds the rates.
     pub(crate) fn moved(&self, items: u64, bytes: u64) {
         let mut state = self.lock();
         let now = Instant::now();
-        state.moved.push_back((now, items, bytes));
-        // Streams come in small pieces: neighbours within the sending interval are one point.
-        if let [.., (before, more_items, more_bytes), _] = state.moved.make_contiguous()
-            && now.duration_since(*before) < EVERY
-        {
-            *more_items += items;
-            *more_bytes += bytes;
-            state.moved.pop_back();
-        }
+        state.past.items.add(now, items);
+        state.past.bytes.add(now, bytes);
         drop(state);
         self.offer();
     }
@@ -189,13 +258,14 @@ impl Meter {
     pub(crate) async fn rest(&self, stage: LaneStage) {
         let progress = {
             let mut inner = self.lock();
-            inner.moved.clear();
+            inner.past = Past::default();
             inner.progress.stage = stage;
             inner.progress.throttle.clear();
             inner.progress.slow.clear();
             inner.progress.listing = false;
             inner.progress.items_per_s = 0.0;
             inner.progress.bytes_per_s = 0.0;
+            inner.progress.speeds = Speeds::ZERO;
             inner.progress.clone()
         };
         self.to.last(EventKind::LaneMoved { progress }).await;
@@ -220,16 +290,16 @@ fn standing(progress: &LaneProgress) -> Option<(f64, String)> {
     Some(((worth / total as f64).min(1.0), format!("{done} of {total} {doing}")))
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a rate on a screen needs no sixteen digits")]
 fn measure(state: &mut State, now: Instant) {
-    while state.moved.front().is_some_and(|(at, ..)| now.duration_since(*at) > WINDOW) {
-        state.moved.pop_front();
-    }
-    let (items, bytes) = state.moved.iter().fold((0, 0), |(i, b), (_, items, bytes)| (i + items, b + bytes));
-    let first = state.moved.front().map_or(now, |(at, ..)| *at);
-    let span = now.duration_since(first).max(EVERY * 5).as_secs_f64();
-    state.progress.items_per_s = items as f64 / span;
-    state.progress.bytes_per_s = bytes as f64 / span;
+    let State { progress, past, .. } = state;
+    progress.items_per_s = past.items.per_s(now);
+    progress.bytes_per_s = past.bytes.per_s(now);
+    progress.speeds = Speeds {
+        read: past.read.per_s(now),
+        mapped: past.mapped.per_s(now),
+        written: past.written.per_s(now),
+        verified: past.verified.per_s(now),
+    };
 }
 
 #[cfg(test)]
@@ -237,6 +307,23 @@ mod tests {
     use super::*;
     use crate::model::StepId;
     use tokio::sync::mpsc;
+
+    #[test]
+    fn each_part_has_its_own_speed_over_a_short_past() {
+        let began = Instant::now();
+        let mut past = Past::default();
+        for tenth in 0..20 {
+            let now = began + EVERY * tenth;
+            past.of(Part::Read).add(now, 100);
+            past.of(Part::Written).add(now, 10);
+        }
+        let now = began + EVERY * 20;
+        assert_eq!(past.of(Part::Read).per_s(now).round(), 1000.0);
+        assert_eq!(past.of(Part::Written).per_s(now).round(), 100.0);
+        assert_eq!(past.of(Part::Verified).per_s(now), 0.0);
+        let later = now + WINDOW * 2;
+        assert_eq!((past.of(Part::Read).per_s(later), past.read.0.len()), (0.0, 0));
+    }
 
     #[tokio::test]
     async fn sends_seldom_and_ends_with_the_truth() {

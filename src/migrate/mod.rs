@@ -7,14 +7,17 @@
 //! Must never enter: drivers (sqlx, reqwest, aws) and screens.
 
 mod account;
+pub mod agreed;
 pub mod backup;
 pub(crate) mod compare;
 pub(crate) mod convert;
 pub mod files;
+pub mod follow;
 pub(crate) mod lane;
 pub mod mapping;
 pub mod marker;
 mod meter;
+pub(crate) mod pace;
 pub(crate) mod pump;
 pub mod records;
 pub mod relations;

@@ -3,7 +3,10 @@
 //! One task, no spawns: dropping the pump drops everything in flight, so an emergency stop is immediate.
 
 use super::lane::Track;
-use crate::error::{Fault, Result};
+use crate::{
+    error::{Fault, Result},
+    model::LaneKind,
+};
 use futures::{
     StreamExt,
     stream::{FuturesUnordered, Stream},
@@ -47,13 +50,17 @@ where
             signals.breathe().await?;
             continue;
         }
+        let room = room();
         if failed.is_none()
             && !pausing
-            && busy.len() < room()
+            && busy.len() < room
             && let Some(job) = ahead.take()
         {
             busy.push(work(job));
             continue;
+        }
+        if ahead.is_some() && busy.len() >= room && lane.kind == LaneKind::Records {
+            lane.pace.crowded();
         }
         let may_read = failed.is_none() && ahead.is_none() && !ended && (reading || !pausing);
         if busy.is_empty() && !may_read && ahead.is_none() && (ended || failed.is_some()) {

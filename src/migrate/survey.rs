@@ -256,7 +256,8 @@ async fn look(plan: &Plan, dataset: &DatasetPlan, ports: &Ports) -> Result<Datas
             found.rows = rows;
             if let Some(wrong) = wrong {
                 // So many may fail in a run.
-                let bearable = wrong.failed <= plan.migration.max_failures;
+                let allowed = plan.may_fail(&dataset.lane(), Some(records.len() as u64));
+                let bearable = allowed.is_some_and(|allowed| wrong.failed <= allowed);
                 let list = if bearable { &mut found.findings.warnings } else { &mut found.findings.blockers };
                 list.push(wrong.why);
             }

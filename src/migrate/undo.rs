@@ -7,7 +7,7 @@ use super::{
     files::FileLane,
     lane::{Lane, Track},
     pump::some_at_a_time,
-    records::{batch::NO_KEY, write_isolating},
+    records::{batch::NO_KEY, follow::FOLLOW, write_isolating},
 };
 use crate::{
     engine::{StepContext, StepDone},
@@ -142,7 +142,7 @@ async fn forget(lane: &Track<'_>) -> Result<()> {
         }
     }
     lane.once("forget a lane", work.forget(&lane.id)).await?;
-    for what in ["standing", "watermark", "parts", "listing", "undone", "undoing", UNDOING_PART] {
+    for what in ["standing", "watermark", "parts", "listing", FOLLOW, "undone", "undoing", UNDOING_PART] {
         lane.note(what, &serde_json::Value::Null).await?;
     }
     lane.meter.set_tally(Tally::default());

@@ -24,6 +24,7 @@ pub(crate) struct World {
     pub(crate) new: Arc<FakeStore>,
     pub(crate) media: Arc<FakeBucket>,
     pub(crate) r2: Arc<FakeBucket>,
+    pub(crate) backups: Arc<FakeBucket>,
     pub(crate) work: Arc<FakeWork>,
     pub(crate) plan: Plan,
     pub(crate) folder: tempfile::TempDir,
@@ -39,10 +40,12 @@ pub(crate) fn users() -> DatasetPlan {
         to: SetPlan { store: "new".into(), name: "users".into() },
         key: "id".into(),
         updated: Some("updated_at".into()),
+        overlap: std::time::Duration::from_secs(2),
         map: BTreeMap::from([("name".into(), "first ~ ' ' ~ last".into())]),
         drop: vec!["secret".into()],
         on_conflict: crate::plan::OnConflict::Overwrite,
         back: None,
+        continue_on_error: None,
         fields: crate::plan::FieldsPlan::default(),
         blob: None,
     }
@@ -128,6 +131,7 @@ impl World {
             new,
             media: FakeBucket::new("media", &trouble),
             r2: FakeBucket::new("r2", &trouble),
+            backups: FakeBucket::new("backups", &trouble),
             work: FakeWork::new(&trouble),
             plan: fakes::plan(vec![users(), files()]),
             folder: tempfile::tempdir().unwrap(),
@@ -158,6 +162,7 @@ impl World {
         ports.stores.insert("new".into(), self.new.clone());
         ports.buckets.insert("media".into(), self.media.clone());
         ports.buckets.insert("r2".into(), self.r2.clone());
+        ports.backups = Some(fakes::backups(&self.backups));
         // Nobody listens: progress must never hold anything up.
         let (to, _nobody) = mpsc::channel(1);
         StepContext {

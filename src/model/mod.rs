@@ -5,8 +5,11 @@
 
 mod check;
 mod decimal;
+pub mod document;
+mod follow;
 mod ids;
 mod kind;
+mod mending;
 mod phase;
 mod progress;
 mod state;
@@ -16,12 +19,14 @@ mod value;
 
 pub use check::{Check, Verdict, Waiver};
 pub use decimal::Decimal;
+pub use follow::{Between, Failing, Follow, Pass, Sweep};
 pub use ids::{Actor, AlertId, BatchId, CommandId, LaneId, RunId, StepId, Via};
 pub use kind::{Field, Kind, Misfit};
+pub use mending::{ItemVerdict, Mending, Take};
 pub use phase::{Phase, RollbackStage};
 pub use progress::{
     BatchProgress, BatchState, ItemState, LaneKind, LaneProgress, LaneStage, Limits, MetricPoint, RuleState, Severity,
-    SlowItem, Tally,
+    SlowItem, Speeds, Tally,
 };
 pub use state::{Environment, Mode, Outcome, PauseDepth, PhaseState, RunState, StepState};
 pub use truth::{Aspect, Fact};

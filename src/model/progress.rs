@@ -1,6 +1,6 @@
 //! How far lanes, batches and rules are. These values travel often and are never journalled one by one.
 
-use super::{BatchId, LaneId, Timestamp};
+use super::{BatchId, Follow, LaneId, Timestamp};
 use crate::error::FaultKind;
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +22,8 @@ pub enum LaneStage {
     Waiting,
     /// Moving.
     Copying,
+    /// Copied, and carrying what changes in the source until the drain.
+    Following,
     /// Comparing both sides.
     Verifying,
     /// Everything accounted for.
@@ -186,7 +188,10 @@ pub struct LaneProgress {
     pub items_per_s: f64,
     /// Bytes per second, recent; 0 when idle.
     pub bytes_per_s: f64,
-    /// Batches worked on at the same time.
+    /// How fast each part of a lane of records is.
+    #[serde(default)]
+    pub speeds: Speeds,
+    /// Batches of records, or files, worked on at the same time.
     pub concurrency: u32,
     /// Why it is slower than it could be (`429 from django, waits 2.0 s`); empty when it is not.
     pub throttle: String,
@@ -196,6 +201,27 @@ pub struct LaneProgress {
     /// What has been under way for longest, the slowest first; a few at most.
     #[serde(default)]
     pub slow: Vec<SlowItem>,
+    /// How it follows its source, between the copy and the drain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub follow: Option<Follow>,
+}
+
+/// Records per second of each part of a lane's work, recent; 0 where nothing of the kind happens now.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Speeds {
+    /// Read, from either side.
+    pub read: f64,
+    /// Brought into the form of the other side.
+    pub mapped: f64,
+    /// Written and acknowledged.
+    pub written: f64,
+    /// Compared with the other side.
+    pub verified: f64,
+}
+
+impl Speeds {
+    /// At rest.
+    pub const ZERO: Self = Self { read: 0.0, mapped: 0.0, written: 0.0, verified: 0.0 };
 }
 
 /// An item that has been under way for a while.
@@ -225,10 +251,12 @@ impl LaneProgress {
             compared: 0,
             items_per_s: 0.0,
             bytes_per_s: 0.0,
+            speeds: Speeds::ZERO,
             concurrency: 0,
             throttle: String::new(),
             errors: Vec::new(),
             slow: Vec::new(),
+            follow: None,
         }
     }
 }
@@ -238,8 +266,11 @@ impl LaneProgress {
 pub struct Limits {
     /// Payload bytes per second; `None`: as fast as it can.
     pub bytes_per_s: Option<u64>,
-    /// Requests per second; `None`: as many as it can.
+    /// Requests per second, of a lane of files; `None`: as many as it can.
     pub requests_per_s: Option<u64>,
+    /// Rows per second, of a lane of records; `None`: as many as it can.
+    #[serde(default)]
+    pub rows_per_s: Option<u64>,
 }
 
 /// A batch's progress, complete in itself.

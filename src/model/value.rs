@@ -275,3 +275,22 @@ impl<'de> Deserialize<'de> for Digest {
         Self::from_hex(&text).ok_or_else(|| serde::de::Error::custom("a SHA-256 is 64 hexadecimal digits"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_float_survives_the_text_of_a_document(bits: u64) {
+            let number = f64::from_bits(bits);
+            prop_assume!(number.is_finite());
+            for value in [Value::Float(number), Value::Json(serde_json::json!([{ "n": number }]))] {
+                let text = value.to_json().to_string();
+                let read = Value::from_json(serde_json::from_str(&text).expect("a document"));
+                prop_assert_eq!(read, value, "{}", text);
+            }
+        }
+    }
+}

@@ -15,7 +15,7 @@ use crate::{
     phases::{
         deployment, dns_cutover,
         examine::{answered, verdict, within},
-        gather, id, maintenance, preparation, probing, rollback, truth,
+        follow, gather, id, maintenance, preparation, probing, rollback, truth,
         turn::{before, colours, observe, short_lived},
         validation,
     },
@@ -166,13 +166,21 @@ async fn walk(cx: &StepContext, how: Again<'_>) -> Option<Check> {
 /// Everything that can change, measured now.
 async fn anew(cx: &StepContext, view: &RunView, phase: Phase) -> Vec<Check> {
     let age = cx.plan.rollback.evidence_max_age;
-    let surroundings =
-        async { within(LOOK, "look at the surroundings", async { Ok(preparation::surroundings(cx).await) }).await };
-    let (surroundings, stores, buckets, switches, accounted) =
-        tokio::join!(surroundings, stores(cx), buckets(cx), switches(cx, view), accounted(cx, view, phase));
+    let surroundings = async {
+        within(LOOK, "look at the surroundings", async { Ok(preparation::surroundings(cx, false).await) }).await
+    };
+    let (surroundings, stores, buckets, switches, accounted, followed) = tokio::join!(
+        surroundings,
+        stores(cx),
+        buckets(cx),
+        switches(cx, view),
+        accounted(cx, view, phase),
+        within(SUM, "see how the lanes follow", follow::evidence(cx, view, phase))
+    );
+    let followed = followed.unwrap_or_else(|fault| vec![unknown("following", &fault.chain())]);
     let surroundings = surroundings.unwrap_or_else(|fault| vec![unknown("surroundings", &fault.chain())]);
     let now = Timestamp::now();
-    let mut checks: Vec<Check> = [surroundings, stores, buckets, switches, accounted]
+    let mut checks: Vec<Check> = [surroundings, stores, buckets, switches, accounted, followed]
         .into_iter()
         .flatten()
         .map(|check| check.stale_after(age))

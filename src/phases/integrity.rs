@@ -40,7 +40,8 @@ pub(super) async fn records(cx: &StepContext) -> Result<Vec<Check>> {
         let found = subject.look(None).await?;
         checks.push(keys(dataset, &found));
         if subject.refers() {
-            checks.push(references(dataset, &found, cx.plan.migration.max_failures));
+            let allowed = cx.plan.may_fail(&dataset.lane(), Some(found.records)).unwrap_or_default();
+            checks.push(references(dataset, &found, allowed));
         }
     }
     Ok(checks)
@@ -93,7 +94,7 @@ pub(super) async fn files(cx: &StepContext) -> Result<Vec<Check>> {
             found.hash(cx, &bucket).await?;
             cx.report.note(None, format!("{} looked at", count(found.files, "file")));
         }
-        let allowed = cx.plan.migration.max_failures;
+        let allowed = cx.plan.may_fail(&dataset.blob_lane(), Some(found.files)).unwrap_or_default();
         let wrong = found.wrong.count;
         let value = match wrong {
             0 => format!("{}, {}, {} hashed", count(found.files, "file"), bytes(found.bytes), found.hashed),

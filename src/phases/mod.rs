@@ -2,13 +2,14 @@
 //!
 //! Neighbours: steps run on `engine`, move data with `migrate` and `sync`. Shared kinds of steps: `examine` (look and
 //! judge), `turn` (a switch, with the way back), `probing` (probes as checks), `command_step` (the plan's programs).
-//! `surroundings` answers what else the engine asks: evidence, truth, the last stage of a rollback. Must never enter:
+//! `follow` is what goes on beside the steps before the data migration. `surroundings` answers what else the engine asks: evidence, truth, the last stage of a rollback. Must never enter:
 //! drivers and screens.
 //!
 //! A step that the plan gives nothing to do for (no such switch, no probe of that use, no bytes behind the records) is
 //! not in the outline at all: what is not listed was not done.
 
 mod cleanup;
+mod clocks;
 mod command_step;
 mod data_migration;
 mod deployment;
@@ -16,6 +17,7 @@ mod dns_cutover;
 mod dry_run;
 mod evidence;
 mod examine;
+mod follow;
 mod gather;
 mod integrity;
 mod maintenance;
@@ -73,7 +75,7 @@ pub fn script(plan: &Arc<Plan>, mode: Mode) -> Script {
         .into_iter()
         .map(|phase| PhaseScript { phase, steps: steps(plan, mode, phase, &last_view) })
         .collect();
-    Script { phases, surroundings: Arc::new(Around::new(last_view)) }
+    Script { phases, surroundings: Arc::new(Around::new(last_view)), follower: follow::follower(plan) }
 }
 
 /// The steps that have to be done again once something of this dataset's files was taken back.
@@ -85,7 +87,7 @@ pub fn files_again(files: crate::migrate::files::FilesOf<'_>) -> Vec<StepId> {
 fn steps(plan: &Arc<Plan>, mode: Mode, phase: Phase, last_view: &LastView) -> Vec<Arc<dyn Step>> {
     let Some(told) = plan.phases.get(&phase).filter(|told| told.enabled) else { return Vec::new() };
     let own = match phase {
-        Phase::Preparation => preparation::steps(plan),
+        Phase::Preparation => preparation::steps(plan, mode),
         Phase::Validation => validation::steps(plan),
         Phase::Maintenance => maintenance::steps(plan),
         Phase::DataMigration => data_migration::steps(plan),

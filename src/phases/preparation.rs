@@ -7,42 +7,47 @@
 use crate::{
     engine::{StepContext, StepDone},
     error::{Fault, FaultKind, Result},
-    migrate::{backup, survey},
-    model::{Check, Phase, Timestamp, Verdict},
+    migrate::{agreed, backup, survey},
+    model::{Check, Mode, Phase, Timestamp, Verdict},
     phases::{
-        Entry, dns_cutover,
+        Entry, clocks, dns_cutover,
         examine::{Examine, answered, bytes, count, judge, verdict},
         gather::{self, patiently},
         probing, rollback,
         turn::{Goal, Turn, first_seen, observe, standing},
         write_back,
     },
-    plan::{BucketPlan, Plan, ProbeUse, StorePlan},
-    ports::Cursor,
+    plan::{BackupsPlan, BucketPlan, Plan, ProbeUse, StorePlan},
 };
-use futures::future::join_all;
 use serde_json::json;
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{collections::BTreeMap, path::Path};
 
 const PHASE: Phase = Phase::Preparation;
-/// Clocks that differ by more than this make "newest wins" a lottery.
-const SKEW: Duration = Duration::from_secs(5);
 /// Room the ledger, the log and the report need on this machine.
 const ROOM: u64 = 64 * 1000 * 1000;
 /// Rows of the new side that are looked up on the legacy side, per dataset.
 const STRANGERS: u64 = 2_000;
 /// The step that makes names expire sooner.
 pub(super) const SHORT_LIVED: &str = "lower-ttl";
+/// Why a dry run does not restore.
+const DRY: &str = "a dry run makes nothing in a store";
 /// Objects under this prefix are kept by a run for its way back.
 pub(super) const ASIDE: &str = ".cutover-aside/";
 
 /// The steps the plan gives cause for.
-pub(super) fn steps(plan: &Plan) -> Vec<Entry> {
+pub(super) fn steps(plan: &Plan, mode: Mode) -> Vec<Entry> {
     let look = |name, title, look: fn(&StepContext) -> Look<'_>| Entry::looks(Examine::new(PHASE, name, title, look));
     let data = !plan.datasets.is_empty();
     let switches = [plan.maintenance.is_some(), plan.deployment.is_some(), plan.release.is_some(), plan.dns.is_some()];
     let probes = probing::any(plan, ProbeUse::Watch) || probing::any(plan, ProbeUse::Legacy);
     let buckets = !plan.buckets.is_empty();
+    let in_bucket = matches!(plan.migration.backups, BackupsPlan::Bucket(_));
+    let kept = |entry: Entry| Entry { looks_only: !in_bucket, ..entry };
+    let proof = if mode == Mode::DryRun {
+        kept(look("restore", "Read the backup back", |cx| Box::pin(restore(cx, backup::How::Reading(DRY)))))
+    } else {
+        look("restore", "Restore the backup into a scratch place", |cx| Box::pin(restore(cx, backup::How::Restoring)))
+    };
     let all: [(bool, Entry); 11] = [
         (true, look("environment", "Check this machine and the clocks", |cx| Box::pin(environment(cx)))),
         (data, look("stores", "Reach every store", |cx| Box::pin(stores(cx)))),
@@ -55,8 +60,9 @@ pub(super) fn steps(plan: &Plan) -> Vec<Entry> {
         (probes, look("probes", "Measure with every probe", |cx| Box::pin(measure(cx)))),
         (plan.moves_data(), look("leftovers", "Look for leftovers of earlier attempts", |cx| Box::pin(leftovers(cx)))),
         (data, look("counts", "Count both sides", |cx| Box::pin(counts(cx)))),
-        (data, look("backup", "Back up the new side", |cx| Box::pin(back_up(cx)))),
-        (data, look("restore", "Restore the backup into a scratch place", |cx| Box::pin(restore(cx)))),
+        // A dry run keeps backups on this machine only, and makes nothing in a store.
+        (data, kept(look("backup", "Back up the new side", |cx| Box::pin(back_up(cx))))),
+        (data, proof),
         (plan.moves_data(), look("preview", "Say what is going to move", |cx| Box::pin(preview(cx)))),
     ];
     let mut steps: Vec<Entry> = all.into_iter().filter_map(|(wanted, step)| wanted.then_some(step)).collect();
@@ -71,22 +77,17 @@ pub(super) fn steps(plan: &Plan) -> Vec<Entry> {
 type Look<'a> = futures::future::BoxFuture<'a, Result<StepDone>>;
 
 async fn environment(cx: &StepContext) -> Result<StepDone> {
-    let checks = surroundings(cx).await;
+    // What is copied ahead is copied before the window opens.
+    let checks = surroundings(cx, cx.plan.migration.follow.is_some()).await;
     judge("find this machine fit", format!("{} passed", count(checks.len() as u64, "check")), checks)
 }
 
-/// This machine, the window and the clocks of the stores; also measured anew for every gate.
-pub(super) async fn surroundings(cx: &StepContext) -> Vec<Check> {
+/// This machine, the window and the clocks of the stores; also measured anew for every gate. `early`: the window need not be
+/// open yet.
+pub(super) async fn surroundings(cx: &StepContext, early: bool) -> Vec<Check> {
     let mut checks = vec![room(&cx.folder, "free space for the run")];
-    checks.extend(window(&cx.plan, Timestamp::now()));
-    checks.extend(
-        join_all(clocks(cx).map(|(name, store, set)| async move {
-            let doing = format!("ask {name} for its clock");
-            let page = patiently(cx, &doing, || store.read(&set, &Cursor::START, 1)).await;
-            clock(&name, page.map(|page| page.as_of), Timestamp::now())
-        }))
-        .await,
-    );
+    checks.extend(window(&cx.plan, Timestamp::now(), early));
+    checks.extend(clocks::check(cx).await);
     let age = cx.plan.rollback.evidence_max_age;
     checks.into_iter().map(|check| check.stale_after(age)).collect()
 }
@@ -100,45 +101,15 @@ pub(super) fn room(folder: &Path, name: &str) -> Check {
     }
 }
 
-fn window(plan: &Plan, now: Timestamp) -> Option<Check> {
+fn window(plan: &Plan, now: Timestamp, early: bool) -> Option<Check> {
     let window = plan.window?;
-    let open = window.opens <= now && now < window.closes;
+    let open = (early || window.opens <= now) && now < window.closes;
     let remedy = "wait for the window, or change it in the plan";
     Some(verdict("window", open, now.strftime("%F %H:%MZ").to_string(), remedy).limit(format!(
         "{} to {}",
         window.opens.strftime("%F %H:%MZ"),
         window.closes.strftime("%F %H:%MZ")
     )))
-}
-
-/// One set of every store that has a clock of its own. A file on this machine has this machine's clock.
-fn clocks(
-    cx: &StepContext,
-) -> impl Iterator<Item = (String, std::sync::Arc<dyn crate::ports::RecordStore>, crate::ports::SetRef)> {
-    let mut by_store = BTreeMap::new();
-    for dataset in &cx.plan.datasets {
-        for side in [gather::legacy(cx, dataset), gather::new(cx, dataset)].into_iter().flatten() {
-            if cx.plan.stores.get(&side.name).is_some_and(StorePlan::has_clock) {
-                by_store.entry(side.name).or_insert((side.store, side.set));
-            }
-        }
-    }
-    by_store.into_iter().map(|(name, (store, set))| (name, store, set))
-}
-
-fn clock(store: &str, said: Result<Option<Timestamp>>, now: Timestamp) -> Check {
-    let name = format!("clock of {store}");
-    match said {
-        Ok(Some(theirs)) => {
-            let skew = now.duration_since(theirs).unsigned_abs();
-            let remedy = "set both clocks by the same time server";
-            verdict(name, skew <= SKEW, format!("{:.0} s apart", skew.as_secs_f64()), remedy)
-                .limit(format!("{} s", SKEW.as_secs()))
-        }
-        Ok(None) => Check::new(name, Verdict::Unknown, "it does not say", now)
-            .remedy("compare the clocks by hand, then waive this check"),
-        Err(fault) => answered(name, Err(fault)),
-    }
 }
 
 async fn stores(cx: &StepContext) -> Result<StepDone> {
@@ -298,11 +269,11 @@ async fn back_up(cx: &StepContext) -> Result<StepDone> {
     Ok(all)
 }
 
-async fn restore(cx: &StepContext) -> Result<StepDone> {
+async fn restore(cx: &StepContext, how: backup::How) -> Result<StepDone> {
     let mut all = StepDone::default();
     for dataset in &cx.plan.datasets {
         cx.report.note(None, format!("restores {}", dataset.name));
-        add(&mut all, backup::prove(cx, dataset).await?);
+        add(&mut all, backup::prove(cx, dataset, how).await?);
     }
     Ok(all)
 }
@@ -317,6 +288,12 @@ fn add(all: &mut StepDone, one: StepDone) {
 
 async fn preview(cx: &StepContext) -> Result<StepDone> {
     let survey = cx.signals.unless_stopped("look at what is to move", survey(&cx.plan, &cx.ports)).await?;
+    if survey.blockers.is_empty() {
+        // What is judged here is what the lanes are held against when they begin.
+        for dataset in &cx.plan.datasets {
+            agreed::note(cx, dataset).await?;
+        }
+    }
     let rows: u64 = survey.datasets.iter().filter_map(|dataset| dataset.records).sum();
     let of_sets = survey.file_sets.iter().fold((0, 0), |(files, of), set| (files + set.files, of + set.bytes));
     let (files, file_bytes) = survey.datasets.iter().fold(of_sets, |(files, of), dataset| {
@@ -366,37 +343,18 @@ pub(super) fn target_folders(plan: &Plan) -> Vec<(String, std::path::PathBuf)> {
 
 #[cfg(test)]
 mod tests {
-    use super::{clock, window};
+    use super::window;
     use crate::{
-        error::{Fault, FaultKind},
         model::{Timestamp, Verdict},
         plan::Window,
         ports::fakes,
     };
 
     #[test]
-    fn a_clock_may_be_a_little_off() {
-        let now: Timestamp = "2026-11-21T02:00:00Z".parse().unwrap();
-        let at = |text: &str| Ok(Some(text.parse().unwrap()));
-        let table = [
-            (at("2026-11-21T02:00:00Z"), Verdict::Pass),
-            (at("2026-11-21T01:59:56Z"), Verdict::Pass),
-            (at("2026-11-21T02:00:05Z"), Verdict::Pass),
-            (at("2026-11-21T02:00:06Z"), Verdict::Fail),
-            (at("2026-11-21T01:00:00Z"), Verdict::Fail),
-            (Ok(None), Verdict::Unknown),
-            (Err(Fault::new(FaultKind::Timeout, "ask")), Verdict::Fail),
-        ];
-        for (said, wanted) in table {
-            assert_eq!(clock("django", said, now).verdict, wanted);
-        }
-    }
-
-    #[test]
     fn the_window_is_open_from_its_beginning_until_before_its_end() {
         let at = |text: &str| text.parse::<Timestamp>().unwrap();
         let mut plan = fakes::plan(Vec::new());
-        assert!(window(&plan, at("2026-11-21T02:00:00Z")).is_none());
+        assert!(window(&plan, at("2026-11-21T02:00:00Z"), false).is_none());
         plan.window = Some(Window { opens: at("2026-11-21T01:00:00Z"), closes: at("2026-11-21T05:00:00Z") });
         for (now, wanted) in [
             ("2026-11-21T00:59:59Z", Verdict::Fail),
@@ -404,7 +362,11 @@ mod tests {
             ("2026-11-21T04:59:59Z", Verdict::Pass),
             ("2026-11-21T05:00:00Z", Verdict::Fail),
         ] {
-            assert_eq!(window(&plan, at(now)).unwrap().verdict, wanted, "{now}");
+            assert_eq!(window(&plan, at(now), false).unwrap().verdict, wanted, "{now}");
         }
+        // What is copied ahead may come before.
+        let early = |now: &str| window(&plan, at(now), true).unwrap().verdict;
+        assert_eq!(early("2026-11-20T00:00:00Z"), Verdict::Pass);
+        assert_eq!(early("2026-11-21T05:00:00Z"), Verdict::Fail);
     }
 }

@@ -1,10 +1,11 @@
 //! What the engine asks besides running steps: evidence for a gate, the truth line, the last stage of a rollback, and the
-//! maintenance turned by hand.
+//! maintenance turned and records mended by hand.
 
 use crate::{
     engine::{StepContext, StepDone, Surroundings, view::RunView},
-    error::Result,
-    model::{Check, Fact, Phase, Timestamp},
+    error::{Fault, FaultKind, Result},
+    migrate::records,
+    model::{Check, Fact, LaneId, Mending, Phase, Timestamp},
     phases::{
         evidence::{self, Fresh},
         maintenance,
@@ -53,5 +54,13 @@ impl Surroundings for Around {
     async fn turn_maintenance(&self, cx: &StepContext, on: bool) -> Result<()> {
         let to = Position::new(if on { maintenance::ON } else { maintenance::OFF });
         turn_and_wait(cx, maintenance::SWITCH, &to, PATIENCE).await
+    }
+
+    async fn mend(&self, cx: &StepContext, lane: &LaneId, what: &Mending, live: bool) -> Result<StepDone> {
+        let dataset = cx.plan.datasets.iter().find(|dataset| dataset.lane() == *lane);
+        let dataset = dataset.ok_or_else(|| {
+            Fault::new(FaultKind::Illegal, format!("mend records of {lane}")).detail("the plan has no such dataset")
+        })?;
+        records::mend(cx, dataset, what, live).await.map(StepDone::new)
     }
 }

@@ -219,6 +219,7 @@ impl World {
         ports.stores.insert("new".into(), new.clone());
         ports.buckets.insert("media".into(), media.clone());
         ports.buckets.insert("r2".into(), r2.clone());
+        ports.backups = Some(fakes::backups(&FakeBucket::new("backups", &trouble)));
         for (name, switch) in
             [("maintenance", &maintenance), ("release", &release), ("deployment", &deployment), ("dns", &dns)]
         {
@@ -357,10 +358,12 @@ fn dataset(name: &str, needs: &[&str]) -> DatasetPlan {
         to: set("new"),
         key: "id".into(),
         updated: Some("updated_at".into()),
+        overlap: std::time::Duration::from_secs(2),
         map: BTreeMap::new(),
         drop: Vec::new(),
         on_conflict: crate::plan::OnConflict::Overwrite,
         back: None,
+        continue_on_error: None,
         fields: crate::plan::FieldsPlan::default(),
         blob: None,
     }

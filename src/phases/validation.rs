@@ -11,6 +11,7 @@ use crate::{
     phases::{
         Entry,
         examine::{Examine, answered, count, judge, verdict},
+        follow,
         gather::{self, patiently},
         integrity, preparation, probing,
     },
@@ -61,6 +62,7 @@ pub(super) fn steps(plan: &Plan) -> Vec<Entry> {
     if plan.moves_data() {
         steps.push(Entry::acts(Examine::new(PHASE, WAY_BACK, "Prove the way back", |cx| Box::pin(way_back(cx)))));
     }
+    steps.extend(follow::ahead(plan));
     steps
 }
 

@@ -4,6 +4,7 @@ use super::{
     BlobPlan, DatasetPlan, OnConflict, SetPlan, StorePlan,
     check::Placed,
     fields::{self, Place},
+    limits::{OVERLAP, WAITS},
     reader::{Node, Span},
     sides::Sides,
     table::Table,
@@ -11,7 +12,7 @@ use super::{
     web::server_path,
     write_back,
 };
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 /// All datasets in the order of the file; those with mistakes in them are missing.
 pub(super) fn read(root: &Table<'_>, sides: &Sides) -> Vec<Placed<DatasetPlan>> {
@@ -43,10 +44,12 @@ fn dataset(table: &Table<'_>, name: Option<String>, names: &[String], sides: &Si
         .and_then(|node| set(&node, sides));
     let key = table.need("key", "\"id\"").and_then(|node| node.filled());
     let updated = table.get("updated").map(|node| node.filled());
+    let overlap = overlap(table);
     let map = map(table);
     let drop = list(table, "drop").unwrap_or_default();
     let on_conflict = on_conflict(table, key.as_deref());
     let back = list(table, "back");
+    let continue_on_error = table.get("continue_on_error").and_then(|node| node.boolean());
     let place = Place {
         name: name.as_deref(),
         names,
@@ -77,13 +80,23 @@ fn dataset(table: &Table<'_>, name: Option<String>, names: &[String], sides: &Si
         key: key?,
         // A value that could not be read is already a problem.
         updated: updated.flatten(),
+        overlap,
         map,
         drop,
         on_conflict,
         back,
+        continue_on_error,
         fields,
         blob: blob.flatten(),
     })
+}
+
+/// Without a field that says when a record changed there is nothing to overlap.
+fn overlap(table: &Table<'_>) -> Duration {
+    if let Some(node) = table.get("overlap").filter(|_| table.get("updated").is_none()) {
+        node.fault("`overlap` without `updated`", "`updated` as well, or no `overlap`");
+    }
+    table.duration("overlap", OVERLAP, WAITS)
 }
 
 /// `on_conflict = "merge"` needs `keep`, the others have none.

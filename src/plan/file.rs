@@ -93,7 +93,7 @@ fn plan<'r>(cx: &'r Context<'r>, map: &'r DeTable<'r>) -> Option<Plan> {
     check::unique(cx, "probe", &names);
     let rules = phases::rules(&root, &probes);
     let phases = phases::read(&root);
-    let migration = phases::migration(&root);
+    let migration = phases::migration(&root, &phases, &sides, &file_sets);
     let rollback = phases::rollback(&root);
     root.close();
     Some(Plan {

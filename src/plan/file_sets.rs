@@ -31,7 +31,7 @@ pub(super) fn read(root: &Table<'_>, sides: &Sides, datasets: &[Placed<DatasetPl
 
 impl BucketEnd {
     /// A key can begin as both say.
-    fn meets(&self, other: &Self) -> bool {
+    pub(super) fn meets(&self, other: &Self) -> bool {
         let within = self.prefix.starts_with(&other.prefix) || other.prefix.starts_with(&self.prefix);
         self.bucket == other.bucket && within
     }
@@ -57,7 +57,7 @@ fn end(node: &Node<'_>, sides: &Sides) -> Option<BucketEnd> {
     Some(BucketEnd { bucket: bucket?, prefix: prefix? })
 }
 
-fn prefix(node: &Node<'_>) -> Option<String> {
+pub(super) fn prefix(node: &Node<'_>) -> Option<String> {
     let instead = "how keys begin, as \"uploads/\": not with a slash, and without empty parts, `.` and `..`";
     let text = node.text()?;
     // The last part may be the beginning of a name, or empty after a slash.

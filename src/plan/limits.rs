@@ -8,6 +8,10 @@ const DAY: Duration = Duration::from_hours(24);
 
 /// One answer, one program.
 pub(super) const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(10)..=HOUR;
+/// How far behind the clock of a store a change may become visible.
+pub(super) const OVERLAP: Duration = Duration::from_secs(10);
+/// How often everything that was carried is asked for again.
+pub(super) const SWEEP: Duration = Duration::from_mins(10);
 /// How often something is measured.
 pub(super) const CADENCES: RangeInclusive<Duration> = Duration::from_millis(50)..=HOUR;
 /// Windows of rules, lengths of phases, ages of evidence.

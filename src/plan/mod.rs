@@ -4,6 +4,7 @@
 //! their places and collect `problem`s, `sides databases web datasets file_sets switches probes phases` read the parts, `check` holds the
 //! rules between them, `starter` has new plans. Must never enter: anything that opens a connection.
 
+mod backups;
 mod bytes;
 mod check;
 mod checked;
@@ -30,11 +31,12 @@ mod web;
 mod write_back;
 
 pub use checked::{
-    Auth, BlobPlan, BucketEnd, BucketPlan, CommandPlan, Compression, ConflictPolicy, DatabaseAddress, DatasetPlan,
-    DeleteShape, DnsRecord, FieldsPlan, FileSetPlan, FlowStep, HttpPlan, KEYS, LocalStoragePlan, LookupPlan,
-    MigrationPlan, NextAs, ObservePlan, OnConflict, OnExisting, OnHangup, Op, Outcomes, Pagination, Parameters,
-    PartsPlan, PhasePlan, Plan, PowerDnsPlan, Preset, ProbeKind, ProbePlan, ProbeUse, RECORDS, ReadShape, RequestPlan,
-    RollbackPlan, RuleAction, RulePlan, Sending, SetPlan, StorePlan, SwitchPlan, Window, WriteShape,
+    Auth, BackupsPlan, BlobPlan, BucketEnd, BucketPlan, CommandPlan, Compression, ConflictPolicy, DatabaseAddress,
+    DatasetPlan, DeleteShape, DnsRecord, FieldsPlan, FileSetPlan, FlowStep, FollowPlan, HttpPlan, KEYS,
+    LocalStoragePlan, LookupPlan, MigrationPlan, NextAs, ObservePlan, OnConflict, OnExisting, OnHangup, Op, Outcomes,
+    Pagination, Parameters, PartsPlan, PhasePlan, Plan, PowerDnsPlan, Preset, ProbeKind, ProbePlan, ProbeUse, RECORDS,
+    ReadShape, RequestPlan, RollbackPlan, RuleAction, RulePlan, Sending, SetPlan, StorePlan, SwitchPlan, Window,
+    WriteShape,
 };
 pub use file::{load, parse};
 pub use problem::{Problem, Problems};

@@ -1,16 +1,20 @@
 //! What the plan tells the phases, the rules that watch, the migration and the rollback.
 
 use super::{
-    CommandPlan, ConflictPolicy, MigrationPlan, OnExisting, Op, PhasePlan, ProbeKind, ProbePlan, RollbackPlan,
-    RuleAction, RulePlan,
+    BackupsPlan, CommandPlan, ConflictPolicy, FileSetPlan, FollowPlan, MigrationPlan, OnExisting, Op, PhasePlan,
+    ProbeKind, ProbePlan, RollbackPlan, RuleAction, RulePlan, backups,
     check::{self, Placed},
-    limits::{AMOUNTS, BATCH_BYTES, CADENCES, COMMAND_TIMEOUT, FIVE_MINUTES, MONITORING_EVERY, SPANS, TIMEOUTS, WAITS},
+    limits::{
+        AMOUNTS, BATCH_BYTES, CADENCES, COMMAND_TIMEOUT, FIVE_MINUTES, MONITORING_EVERY, SPANS, SWEEP, TIMEOUTS, WAITS,
+    },
     reader::Node,
     request::command,
+    sides::Sides,
     table::Table,
 };
 use crate::model::{Phase, Severity};
 use std::{collections::BTreeMap, time::Duration};
+use toml::de::DeValue;
 
 /// Phases in which a rule may act unless it says otherwise.
 const RULE_PHASES: [Phase; 2] = [Phase::PostValidation, Phase::Monitoring];
@@ -141,7 +145,12 @@ fn rule(table: &Table<'_>, metrics: &[String]) -> Option<Placed<RulePlan>> {
 }
 
 /// How the data moves.
-pub(super) fn migration(root: &Table<'_>) -> MigrationPlan {
+pub(super) fn migration(
+    root: &Table<'_>,
+    phases: &BTreeMap<Phase, PhasePlan>,
+    sides: &Sides,
+    file_sets: &[FileSetPlan],
+) -> MigrationPlan {
     let mut plan = MigrationPlan {
         batch_records: 500,
         batch_files: 50,
@@ -150,11 +159,15 @@ pub(super) fn migration(root: &Table<'_>) -> MigrationPlan {
         attempts: 4,
         backoff: Duration::from_millis(500),
         max_failures: 0,
-        backups: None,
+        max_failed_share: None,
+        continue_on_error: true,
+        backups: BackupsPlan::Beside,
         conflicts: ConflictPolicy::NewestWins,
         pace: Duration::ZERO,
+        follow: None,
         on_existing: OnExisting::SkipSame,
         limit_bytes_per_s: None,
+        limit_rows_per_s: None,
         limit_requests_per_s: None,
     };
     let Some(table) = root.table("migration") else { return plan };
@@ -172,15 +185,53 @@ pub(super) fn migration(root: &Table<'_>) -> MigrationPlan {
     plan.concurrency = table.count("concurrency", plan.concurrency, 1..=64);
     plan.attempts = table.count("attempts", plan.attempts, 1..=100);
     plan.backoff = table.duration("backoff", plan.backoff, WAITS);
-    plan.max_failures = table.get("max_failures").and_then(|node| node.integer(0..=u64::MAX)).unwrap_or_default();
-    plan.backups = table.get("backups").and_then(|node| node.path());
+    if let Some(node) = table.get("max_failures") {
+        match node.value {
+            DeValue::String(_) => plan.max_failed_share = share(&node),
+            _ => plan.max_failures = node.integer(0..=u64::MAX).unwrap_or_default(),
+        }
+    }
+    plan.continue_on_error = table.boolean("continue_on_error", plan.continue_on_error);
+    if let Some(place) = table.get("backups").and_then(|node| backups::read(&node, sides, file_sets)) {
+        plan.backups = place;
+    }
     plan.conflicts = table.one_of("conflicts", plan.conflicts, &policies);
     plan.pace = table.duration("pace", plan.pace, WAITS);
+    plan.follow = follow(&table, phases);
     plan.on_existing = table.one_of("on_existing", plan.on_existing, &existing);
     plan.limit_bytes_per_s = table.get("limit_bytes_per_s").and_then(|node| node.bytes(AMOUNTS));
+    plan.limit_rows_per_s = table.get("limit_rows_per_s").and_then(|node| node.integer(1..=1_000_000_000));
     plan.limit_requests_per_s = table.get("limit_requests_per_s").and_then(|node| node.integer(1..=1_000_000));
     table.close();
     plan
+}
+
+/// `"0.1%"` as 0.001.
+fn share(node: &Node<'_>) -> Option<f64> {
+    node.parsed("a share", "a whole number, or a share from \"0%\" to \"100%\", as \"0.1%\"", |text| {
+        let percent: f64 = text.strip_suffix('%')?.trim().parse().ok()?;
+        (0.0..=100.0).contains(&percent).then_some(percent / 100.0)
+    })
+}
+
+/// `follow` needs the phase that copies ahead and the one that drains.
+fn follow(table: &Table<'_>, phases: &BTreeMap<Phase, PhasePlan>) -> Option<FollowPlan> {
+    let node = table.get("follow");
+    let sweep = table.get("sweep");
+    let Some(node) = node else {
+        if let Some(sweep) = sweep {
+            sweep.fault("`sweep` without `follow`", "`follow = \"10s\"` as well, or no `sweep`");
+        }
+        return None;
+    };
+    let off = |phase: &Phase| phases.get(phase).is_some_and(|plan| !plan.enabled);
+    if let Some(phase) = [Phase::Validation, Phase::DataMigration].iter().find(|phase| off(phase)) {
+        let found = format!("`follow` without the phase `{}`, which is turned off", phase.name());
+        node.fault(found, format!("`enabled = true` in [phases.{}], or no `follow`", phase.name()));
+    }
+    let every = node.duration(CADENCES);
+    let sweep = table.duration("sweep", SWEEP, SPANS);
+    every.map(|every| FollowPlan { every, sweep })
 }
 
 /// When and how to go back.

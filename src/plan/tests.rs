@@ -1,7 +1,7 @@
 //! Plans as a whole: the starters are right, the wrong ones say what is wrong and where, and no secret gets out.
 
 use super::*;
-use crate::model::Phase;
+use crate::model::{LaneKind, Limits, Phase};
 use proptest::prelude::*;
 use secrecy::ExposeSecret as _;
 use std::{path::Path, time::Duration};
@@ -143,6 +143,22 @@ fn databases_are_stores_whose_secrets_are_not_shown() {
 }
 
 #[test]
+fn lanes_follow_only_if_the_plan_says_so() {
+    let plan =
+        |more: &str| read(&SMALL.replace("concurrency = 8", more)).unwrap_or_else(|problems| panic!("{problems}"));
+    assert_eq!(plan("concurrency = 8").migration.follow, None);
+    let follow = plan("follow = \"10s\"").migration.follow.unwrap();
+    assert_eq!((follow.every.as_secs(), follow.sweep.as_secs()), (10, 600));
+    let follow = plan("follow = \"1m\"\nsweep = \"1h\"").migration.follow.unwrap();
+    assert_eq!((follow.every.as_secs(), follow.sweep.as_secs()), (60, 3600));
+    let overlaps =
+        |text: &str| read(text).unwrap().datasets.iter().map(|one| one.overlap.as_secs()).collect::<Vec<_>>();
+    assert_eq!(overlaps(SMALL), [10, 10]);
+    let told = SMALL.replace("map = { email", "updated = \"at\"\noverlap = \"90s\"\nmap = { email");
+    assert_eq!(overlaps(&told), [90, 10], "users move first");
+}
+
+#[test]
 fn what_the_starter_only_mentions_of_stores_is_right_too() {
     let text = starter(STARTERS[0]).unwrap();
     let (before, rest) = text.split_once("# Only what differs").unwrap();
@@ -187,6 +203,24 @@ fn a_plan_is_resolved_and_ordered() {
 }
 
 #[test]
+fn backups_stand_beside_the_ledger_in_a_folder_or_in_a_bucket() {
+    let with = |backups: &str| read(&SMALL.replace("concurrency = 8", backups));
+    let place =
+        |backups: &str| with(backups).unwrap_or_else(|problems| panic!("{}", problems.pretty())).migration.backups;
+    assert_eq!(place(""), BackupsPlan::Beside);
+    assert_eq!(place("backups = \"kept\""), BackupsPlan::Folder("/plans/kept".into()));
+    let end = BucketEnd { bucket: "r2".into(), prefix: "kept/".into() };
+    assert_eq!(place("backups = { bucket = \"r2\", prefix = \"kept/\" }"), BackupsPlan::Bucket(end));
+    for to in ["kept/", "kept/files/", ""] {
+        let files = format!(
+            "[[files]]\nname = \"rest\"\nfrom = {{ bucket = \"media\" }}\nto = {{ bucket = \"r2\", prefix = \"{to}\" }}"
+        );
+        let problems = with(&format!("backups = {{ bucket = \"r2\", prefix = \"kept/\" }}\n{files}")).unwrap_err();
+        assert!(problems.to_string().contains("a place where the files of `rest` are too"), "{problems}");
+    }
+}
+
+#[test]
 fn files_move_with_records_and_without() {
     let plan = read(SMALL).unwrap();
     let Some(BucketPlan::S3 { parts, .. }) = plan.buckets.get("r2") else { panic!("{:?}", plan.buckets) };
@@ -226,6 +260,29 @@ to = { bucket = "r2" }
     assert_eq!(plan.file_sets, [rest]);
     assert_eq!((plan.migration.on_existing, plan.migration.batch_bytes), (OnExisting::Fail, 1 << 30));
     assert_eq!((plan.migration.limit_bytes_per_s, plan.migration.limit_requests_per_s), (Some(50 << 20), Some(100)));
+}
+
+#[test]
+fn failures_are_counted_or_a_share_and_end_a_lane_at_once_where_the_plan_says_so() {
+    let plan = read(SMALL).unwrap();
+    let users = plan.datasets[0].lane();
+    assert!(plan.continues_on_error(&users));
+    assert_eq!(plan.may_fail(&users, None), Some(0));
+    assert_eq!(plan.migration.limits(LaneKind::Records), Limits::default());
+
+    let told = "concurrency = 8\nmax_failures = \"0.1%\"\ncontinue_on_error = false\nlimit_bytes_per_s = \"1MiB\"\n\
+                limit_requests_per_s = 7\nlimit_rows_per_s = 500";
+    let plan = read(&SMALL.replace("concurrency = 8", told)).unwrap_or_else(|problems| panic!("{}", problems.pretty()));
+    assert_eq!((plan.migration.may_fail(Some(25_999)), plan.migration.may_fail(None)), (Some(25), None));
+    assert_eq!(plan.may_fail(&users, Some(25_999)), Some(0), "the first ends it");
+    let mut otherwise = plan.clone();
+    otherwise.datasets[0].continue_on_error = Some(true);
+    assert_eq!(otherwise.may_fail(&users, Some(25_999)), Some(25));
+    let bytes = Some(1 << 20);
+    let of_files = Limits { bytes_per_s: bytes, requests_per_s: Some(7), rows_per_s: None };
+    let of_records = Limits { bytes_per_s: bytes, requests_per_s: None, rows_per_s: Some(500) };
+    assert_eq!(plan.migration.limits(LaneKind::Files), of_files);
+    assert_eq!(plan.migration.limits(LaneKind::Records), of_records);
 }
 
 #[test]

@@ -25,14 +25,15 @@ pub use blobs::{
 pub use blocks::{Block, BlockPage, BlockStore, Inserted, NULL_CELL, StretchDigest, cell_text, push_cell};
 pub use journal::{Journal, RunSummary};
 pub use probe::{Measurement, Probe, Reading};
-pub use records::{Cursor, Link, Page, RecordStore, SetInfo, SetRef, WriteOutcome};
+pub use records::{Cursor, Link, OpenTransactions, Page, RecordStore, SetInfo, SetRef, WriteOutcome};
 pub use switch::{Observation, Position, Switch, Witness};
 pub(crate) use work::{ASKS, KEPT};
 pub use work::{
-    BatchQuery, BatchRow, ConflictRow, ItemQuery, ItemRow, ItemVerdict, RecordBlock, UploadRow, VerdictQuery,
-    VerdictRow, Work,
+    BatchQuery, BatchRow, ConflictRow, ItemQuery, ItemRow, RecordBlock, UploadRow, VerdictQuery, VerdictRow, Work,
 };
 pub use write_back::{ClearedPage, MigratedFile, WriteBack};
+
+pub use crate::model::ItemVerdict;
 
 use crate::error::{Fault, FaultKind, Result};
 use std::{collections::BTreeMap, sync::Arc};
@@ -50,6 +51,19 @@ pub struct Ports {
     pub probes: BTreeMap<String, Arc<dyn Probe>>,
     /// Legacy tables that are told which files have moved, by dataset.
     pub write_backs: BTreeMap<String, Arc<dyn WriteBack>>,
+    /// Where backups are kept, if that is known: it always is for a run.
+    pub backups: Option<BackupPlace>,
+}
+
+/// Where backups are kept.
+#[derive(Clone)]
+pub struct BackupPlace {
+    /// A bucket, or a folder as one.
+    pub bucket: Arc<dyn BlobStore>,
+    /// How the keys of backups begin there; empty, or with a slash at its end.
+    pub prefix: String,
+    /// In words: `the folder /mnt/backups`.
+    pub told: String,
 }
 
 impl Ports {
@@ -78,6 +92,13 @@ impl Ports {
     /// [`FaultKind::Plan`] if the plan names no such probe.
     pub fn probe(&self, name: &str) -> Result<Arc<dyn Probe>> {
         find(&self.probes, "probe", name)
+    }
+    /// Where backups are kept.
+    ///
+    /// # Errors
+    /// [`FaultKind::Plan`] if nobody said.
+    pub fn backups(&self) -> Result<&BackupPlace> {
+        self.backups.as_ref().ok_or_else(|| Fault::new(FaultKind::Plan, "find the place for backups"))
     }
     /// The table that is told which files of this dataset have moved.
     ///

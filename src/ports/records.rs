@@ -76,6 +76,16 @@ pub struct Page {
     pub as_of: Option<Timestamp>,
 }
 
+/// Transactions that are open in a store, by its own clock: what they write bears the time at which they began, and is seen
+/// when they end.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct OpenTransactions {
+    /// When the oldest one began.
+    pub oldest: Option<Timestamp>,
+    /// When the oldest one began that has written something.
+    pub writing: Option<Timestamp>,
+}
+
 /// What became of one record of a write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WriteOutcome {
@@ -122,6 +132,16 @@ pub trait RecordStore: Send + Sync {
     /// `set.updated`; without it the fault is `Plan`.
     async fn changes(&self, set: &SetRef, since: Timestamp, from: &Cursor, limit: u32) -> Result<Page>;
 
+    /// How many records [`Self::changes`] would give, if the store can say without giving them; `None` if it cannot.
+    async fn count_changes(&self, _set: &SetRef, _since: Timestamp) -> Result<Option<u64>> {
+        Ok(None)
+    }
+
+    /// The transactions of others that are open now, as far as the store and this credential can tell.
+    async fn open_transactions(&self, _set: &SetRef) -> Result<OpenTransactions> {
+        Ok(OpenTransactions::default())
+    }
+
     /// The records of these keys; a key that is not there is missing from the answer. Order is free.
     async fn fetch(&self, set: &SetRef, keys: &[Key]) -> Result<Vec<Record>>;
 
@@ -136,5 +156,19 @@ pub trait RecordStore: Send + Sync {
     /// in a sentence what it did; `None` if there was nothing to do. Idempotent; nothing is ever counted down.
     async fn settle(&self, _set: &SetRef) -> Result<Option<String>> {
         Ok(None)
+    }
+
+    /// Makes an empty set of the same shape beside this one, whose name says what it is, for a backup to be restored into;
+    /// one that an earlier attempt left is made anew. It has the fields, the key and the constraints of a row by itself,
+    /// and nothing that could reach this set or another one: no triggers, no counters in common. `None` if this store
+    /// cannot make one.
+    async fn scratch(&self, _set: &SetRef) -> Result<Option<SetRef>> {
+        Ok(None)
+    }
+
+    /// Removes the scratch set of this one, and says whether there was any. It is found by its own name, which no set of a
+    /// user has: this set itself can never be meant.
+    async fn discard(&self, _set: &SetRef) -> Result<bool> {
+        Ok(false)
     }
 }

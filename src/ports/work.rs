@@ -3,7 +3,9 @@
 use super::PartSent;
 use crate::{
     error::{FaultKind, Result},
-    model::{BatchId, BatchProgress, BatchState, Digest, ItemState, LaneId, LaneKind, RunId, Tally, Timestamp},
+    model::{
+        BatchId, BatchProgress, BatchState, Digest, ItemState, ItemVerdict, LaneId, LaneKind, RunId, Tally, Timestamp,
+    },
 };
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -215,30 +217,6 @@ pub struct UploadRow {
     pub parts: Vec<PartSent>,
 }
 
-/// What a comparison found of a record or a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ItemVerdict {
-    /// The same on both sides.
-    Same,
-    /// Other fields, other bytes.
-    Differs,
-    /// The target does not have it.
-    OnlyInSource,
-    /// The source does not have it.
-    OnlyInTarget,
-    /// Differs, and was changed again between two looks: somebody writes it right now.
-    Moving,
-    /// It could not be compared.
-    Error,
-    /// A field of it refers to a record that is not there.
-    Dangling,
-    /// Another record has the same key, or the same value where each may come once.
-    Doubled,
-    /// The file that it speaks of is not there.
-    WithoutFile,
-}
-
 /// What a comparison found of a record or a file, as the ledger keeps it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VerdictRow {
@@ -298,8 +276,9 @@ pub trait Work: Send + Sync {
     async fn save(&self, batch: &BatchRow, items: &[ItemRow]) -> Result<()>;
 
     /// Writes a batch with its records as one block, and with the items of those that do not fare like the others, in one
-    /// transaction. No record of the block may be known to the lane.
-    async fn save_block(&self, batch: &BatchRow, block: &RecordBlock, items: &[ItemRow]) -> Result<()>;
+    /// transaction. No record of the block may be known to the lane. `false`, and nothing is written, if keys of many other
+    /// blocks lie between these (they come in no order): such records are found only if they are kept one by one.
+    async fn save_block(&self, batch: &BatchRow, block: &RecordBlock, items: &[ItemRow]) -> Result<bool>;
 
     /// Writes a batch whose records stand in a block, and where those of them stand that were not told of by themselves
     /// since. `false` if the batch has no block: then nothing is written.

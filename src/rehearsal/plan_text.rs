@@ -325,6 +325,9 @@ phases      = ["post_validation", "monitoring"]
 
 fn tail(world: &World) -> String {
     let plan = &world.scenario.plan;
+    // A sweep every few rounds, so that one is seen.
+    let follow = |every| format!("follow        = {}\nsweep         = {}\n", time(every), time(every * 6));
+    let follow = plan.follow.map(follow).unwrap_or_default();
     format!(
         r#"{expected}
 [phases.monitoring]
@@ -341,7 +344,7 @@ backoff       = {backoff}
 max_failures  = 0
 conflicts     = "{conflicts}"
 pace          = {pace}
-
+{follow}
 [rollback]
 on_failure = true
 veto       = {veto}

@@ -1,6 +1,6 @@
 //! A scenario: how big the world is, how its users behave, what goes wrong in it, and the shape of the plan made for it.
 //!
-//! Scenarios are TOML; four are embedded, others are read from a path. Neighbours: everything in this room reads it.
+//! Scenarios are TOML; five are embedded, others are read from a path. Neighbours: everything in this room reads it.
 //! Must never enter: anything that starts a server.
 
 use super::faults::FaultSpec;
@@ -8,11 +8,12 @@ use crate::error::{Fault, FaultKind, Result};
 use serde::{Deserialize, Serialize};
 use std::{path::Path, time::Duration};
 
-const EMBEDDED: [(&str, &str); 4] = [
+const EMBEDDED: [(&str, &str); 5] = [
     ("calm", include_str!("../../assets/rehearsal/calm.toml")),
     ("error-spike", include_str!("../../assets/rehearsal/error-spike.toml")),
     ("flaky", include_str!("../../assets/rehearsal/flaky.toml")),
     ("conflicts", include_str!("../../assets/rehearsal/conflicts.toml")),
+    ("follow", include_str!("../../assets/rehearsal/follow.toml")),
 ];
 
 /// Times in scenarios are written as in plans: `"500ms"`, `"30s"`.
@@ -160,6 +161,9 @@ pub struct PlanSpec {
     pub veto: Duration,
     /// Time to live the public name shall get.
     pub ttl: u32,
+    /// Copies before the maintenance and follows so often; left out, it copies during the maintenance.
+    #[serde(default, with = "maybe_time", skip_serializing_if = "Option::is_none")]
+    pub follow: Option<Duration>,
 }
 
 /// What flags change about a scenario; `None` leaves it as it is.
@@ -249,6 +253,9 @@ impl Scenario {
         shorter(&mut self.plan.pace, 0);
         shorter(&mut self.plan.backoff, 20);
         shorter(&mut self.plan.veto, 300);
+        if let Some(follow) = &mut self.plan.follow {
+            shorter(follow, 100);
+        }
         if let Some(cron) = &mut self.cron {
             shorter(&mut cron.every, 100);
         }

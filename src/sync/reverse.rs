@@ -341,7 +341,9 @@ impl Carrier<'_> {
         let lane = self.lane;
         let (mut records, mut fitting, mut refused) = (Vec::new(), Vec::new(), None);
         for carry in carries {
-            match self.shape.back(&lane.mapping, &carry.row, carry.legacy.as_ref()) {
+            // A side that does not know what its fields hold gives a value as it came; the plan may know its one form.
+            let row = self.kinds.take(carry.row.clone()).unwrap_or_else(|_| carry.row.clone());
+            match self.shape.back(&lane.mapping, &row, carry.legacy.as_ref()) {
                 Ok(mut record) => {
                     self.bytes(&carry, &mut record).await?;
                     records.push(record);

@@ -63,7 +63,8 @@ fn over(area: Rect, overlay: &Overlay, banners: u16) -> Rect {
     let whole =
         matches!(overlay, Overlay::Help { .. } | Overlay::Log { .. } | Overlay::History { .. } | Overlay::Phase { .. });
     // These have no line of their own for what was refused or became of an order.
-    let steered_from = matches!(overlay, Overlay::Lane { .. } | Overlay::Batch(_));
+    let steered_from =
+        matches!(overlay, Overlay::Lane { .. } | Overlay::Batch(_) | Overlay::Letters(_) | Overlay::Differences(_));
     let tight = area.height < LEAST.1 + 8 || (steered_from && area.height < 30);
     let top = if tight || whole { 1 } else { 3 + banners };
     let bottom = if steered_from { 2 } else { 1 };

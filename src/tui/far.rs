@@ -2,7 +2,7 @@
 //! gives no percentage. Pure.
 
 use super::{glyphs::Glyphs, panes::as_f64, say, theme::Role};
-use crate::model::{LaneKind, LaneProgress, LaneStage};
+use crate::model::{LaneKind, LaneProgress, LaneStage, Timestamp};
 
 /// How far a lane is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,7 +21,8 @@ impl Far {
     pub(crate) const fn of(lane: &LaneProgress) -> Self {
         let tally = &lane.tally;
         let listed = tally.items().saturating_sub(tally.skipped);
-        let moves = matches!(lane.stage, LaneStage::Copying | LaneStage::Verifying | LaneStage::Done);
+        let moves =
+            matches!(lane.stage, LaneStage::Copying | LaneStage::Following | LaneStage::Verifying | LaneStage::Done);
         let whole = match (lane.kind, lane.total) {
             (LaneKind::Records, Some(total)) => Some(total.saturating_sub(tally.skipped)),
             // What a listing that was broken off had found is not the whole.
@@ -65,6 +66,20 @@ pub(crate) fn short(lane: &LaneProgress, g: &Glyphs) -> (&'static str, Role, Str
         (g.wait, Role::Wait, format!("slowed {percent}"))
     } else {
         (sign.glyph, sign.role, format!("{word} {percent}"))
+    }
+}
+
+/// How far a lane is behind its source, while it follows it.
+pub(crate) fn behind(lane: &LaneProgress, now: Timestamp, g: &Glyphs) -> Option<(&'static str, Role, String)> {
+    let follow = lane.follow.as_ref().filter(|_| lane.stage == LaneStage::Following)?;
+    if follow.failing.is_some() {
+        return Some((g.crit, Role::Crit, "cannot follow".into()));
+    }
+    let sign = say::lane(lane.stage, g);
+    let text = follow.lag(now).map_or_else(|| sign.word.into(), |lag| format!("{} behind", say::clock(lag)));
+    match follow.keeps_up() {
+        Some(false) => Some((g.warn, Role::Warn, text)),
+        _ => Some((sign.glyph, sign.role, text)),
     }
 }
 

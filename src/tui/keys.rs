@@ -24,6 +24,8 @@ pub(crate) enum Act {
     Gates,
     History,
     Log,
+    DeadLetters,
+    Differences,
     Palette,
     Help,
     Copy,
@@ -67,6 +69,10 @@ pub(crate) enum Place {
     Lane,
     /// In a batch's detail.
     Batch,
+    /// In the list of dead letters, and in one of them.
+    Letters,
+    /// In the list of differences, and in a record on both sides.
+    Differences,
     /// In a filter that is being typed.
     Filter,
     /// In every dialog and text field.
@@ -154,7 +160,7 @@ pub(crate) const BOARD: &[Binding] = &[
     b(&[c('R')], Act::Retry, Kind::Steer, "retry", "retry or skip the failed step"),
     b(&[c('+')], Act::More, Kind::Steer, "", "one more at once in the lane in focus: batches, or files"),
     b(&[c('-')], Act::Less, Kind::Steer, "", "one fewer at once in the lane in focus"),
-    b(&[c('L')], Act::Limit, Kind::Steer, "", "how fast the lane in focus may be: 10MiB/s, 50 req/s, off"),
+    b(&[c('L')], Act::Limit, Kind::Steer, "", "how fast the lane in focus may be: 10MiB/s, 50 req/s, 500 rows/s, off"),
     b(&[c(' ')], Act::Acknowledge, Kind::Safe, "", "acknowledge the alert in focus"),
     b(&[k(KeyCode::Tab)], Act::NextPane, Kind::Look, "pane", "next pane"),
     b(&[k(KeyCode::BackTab)], Act::PrevPane, Kind::Look, "", "previous pane"),
@@ -166,6 +172,14 @@ pub(crate) const BOARD: &[Binding] = &[
     b(&[c('g')], Act::Gates, Kind::Look, "gates", "look at the open gate's evidence"),
     b(&[c('h')], Act::History, Kind::Look, "history", "what happened: decisions and commands"),
     b(&[c('l')], Act::Log, Kind::Look, "log", "the whole log"),
+    b(
+        &[c('d')],
+        Act::DeadLetters,
+        Kind::Look,
+        "",
+        "dead letters of the lane in focus: records that could not be moved",
+    ),
+    b(&[c('u')], Act::Differences, Kind::Look, "", "what is unequal in the lane in focus, both sides field by field"),
     b(&[c('w')], Act::Window, Kind::Look, "", "the charts' time window: 2, 5, 10, 20 minutes"),
     b(&[c('y')], Act::Copy, Kind::Look, "", "copy the selected line (OSC 52)"),
     b(&[k(KeyCode::Up), c('k')], Act::Up, Kind::Look, "", "up"),
@@ -194,9 +208,23 @@ pub(crate) const ELSEWHERE: &[(Place, &[Chord], &str)] = &[
     (Place::Gate, &[c('T')], "arm steering"),
     (Place::Lane, &[c('+'), c('-'), c('L')], "at once, limits: as on the board"),
     (Place::Lane, &[k(KeyCode::Enter)], "to its batches: the board, filtered"),
+    (Place::Lane, &[c('d'), c('u')], "its dead letters, its differences"),
     (Place::Batch, &[c('R')], "open its failed files again (asks; lock)"),
     (Place::Batch, &[c('X')], "leave the selected file out (asks for a reason; lock)"),
     (Place::Batch, &[k(KeyCode::PageDown), k(KeyCode::PageUp)], "next, previous page of the ledger"),
+    (Place::Letters, &[k(KeyCode::Enter)], "the record, field by field, as the source had it"),
+    (Place::Letters, &[c('R')], "move this one, or all of the lane, again (asks; lock)"),
+    (Place::Letters, &[c('D')], "take the legacy record or keep the new one, where both stood before (asks; lock)"),
+    (Place::Letters, &[c('X')], "leave this record out (asks for a reason; lock)"),
+    (Place::Letters, &[c('x')], "write all of the lane into a file of the run's folder"),
+    (Place::Letters, &[k(KeyCode::Tab), k(KeyCode::BackTab)], "next, previous lane of records"),
+    (Place::Letters, &[k(KeyCode::PageDown), k(KeyCode::PageUp)], "next, previous page of the ledger"),
+    (Place::Differences, &[k(KeyCode::Enter)], "both sides, field by field; r reads them again"),
+    (Place::Differences, &[c('R')], "repair this one, or all of its class: says first what would be done (lock)"),
+    (Place::Differences, &[c('V')], "compare both sides now and keep every difference (asks; lock)"),
+    (Place::Differences, &[c('c')], "only one class: different, moving, missing, extra; then all"),
+    (Place::Differences, &[k(KeyCode::Tab), k(KeyCode::BackTab)], "next, previous lane of records"),
+    (Place::Differences, &[k(KeyCode::PageDown), k(KeyCode::PageUp)], "next, previous page of the ledger"),
     (Place::Filter, &[k(KeyCode::Enter)], "keep the filter"),
     (Place::Filter, &[k(KeyCode::Esc)], "show everything again"),
     (Place::Dialog, &[k(KeyCode::Esc)], "leave everything as it is"),
@@ -233,7 +261,9 @@ mod tests {
         for chord in BOARD.iter().flat_map(|b| b.keys) {
             assert!(seen.insert(chord), "{} is bound twice", chord.name());
         }
-        for place in [Place::Gate, Place::Lane, Place::Batch, Place::Filter, Place::Dialog] {
+        for place in
+            [Place::Gate, Place::Lane, Place::Batch, Place::Letters, Place::Differences, Place::Filter, Place::Dialog]
+        {
             let mut seen = HashSet::new();
             for chord in ELSEWHERE.iter().filter(|(p, ..)| *p == place).flat_map(|(_, keys, _)| *keys) {
                 assert!(seen.insert(chord), "{} is bound twice in {place:?}", chord.name());

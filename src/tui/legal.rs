@@ -2,6 +2,7 @@
 
 use super::{
     keys::{Act, Binding, Kind},
+    mending,
     model::Model,
     panes::batches,
 };
@@ -75,6 +76,7 @@ fn nothing_to(model: &Model, act: Act) -> Option<&'static str> {
     match act {
         Act::More | Act::Less | Act::Limit => Some("no lane is in focus: select one in pane 2"),
         Act::Acknowledge => Some("no alert is in focus"),
+        Act::DeadLetters | Act::Differences if mending::lane(model).is_none() => Some("no lane of records has begun"),
         Act::Gates if model.view.gate.is_none() => Some("no gate is open"),
         _ => None,
     }

@@ -3,7 +3,7 @@
 use super::{
     filter::{Filter, Narrowed, Typing},
     keys::Act,
-    layout,
+    layout, mending,
     model::{Model, Row, WINDOWS},
     overlays::{Overlay, batch::Detail, lane, palette},
     panes::{Pane, alerts, batches, phases},
@@ -21,6 +21,7 @@ pub(crate) fn look(model: &mut Model, act: Act, gate: fn(&mut Model)) {
         Act::Gates => gate(model),
         Act::History => model.overlay = Some(Overlay::History { back: 0 }),
         Act::Log => model.overlay = Some(Overlay::Log { scroll: 0 }),
+        Act::DeadLetters | Act::Differences => mending::open(model, act, None),
         Act::Filter => filter(model),
         Act::Zoom => model.zoom = !model.zoom,
         Act::Window => {

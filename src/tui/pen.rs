@@ -114,7 +114,7 @@ impl Pen {
         block
     }
 
-    fn clean(&self, text: &str) -> String {
+    pub(crate) fn clean(&self, text: &str) -> String {
         let clean = text::clean(text, LONGEST);
         if !self.glyphs.ascii || clean.is_ascii() {
             return clean;

@@ -8,7 +8,8 @@ use super::{
     guard::{self, Guard, IN_SCREEN, Outside},
     model::{Model, Moment},
     pen::Pen,
-    setup::{ItemPage, Items, Left, PageAsk, Setup, Signal},
+    reader::{Ask, Reader, Told},
+    setup::{Left, Setup, Signal},
     theme::{Depth, Role, Theme},
     update::{Action, Message, update},
 };
@@ -147,15 +148,15 @@ where
     let mut events = handle.subscribe();
     let first = views.borrow_and_update().clone();
     let size = terminal.size()?;
-    let items = setup.items.clone();
+    let reader = setup.reader.clone();
     let mut model = Model::new(setup, pen, first, size, (ends.clock)());
     if model.history.is_empty() {
         handle.opening().iter().for_each(|event| model.remember(Arc::clone(event)));
     }
     // Answers are few: one for each command somebody confirmed.
     let (answer_in, mut answers) = mpsc::channel(64);
-    // One page is on its way at a time.
-    let (page_in, mut pages) = mpsc::channel(4);
+    // A page, a record and a file at most are on their way.
+    let (told_in, mut told) = mpsc::channel(4);
     let mut screen = Screen { terminal, manners, dirty: true, suspended: false, next: tokio::time::Instant::now() };
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
@@ -176,7 +177,7 @@ where
                 None => return Ok((Left::HangUp(Signal::Hup), None)),
             },
             Some((ticket, answer)) = answers.recv() => Message::Answer { ticket, answer },
-            Some((ask, page)) = pages.recv() => Message::Items { ask, page },
+            Some((ask, told)) = told.recv() => Message::Told { ask, told },
             changed = views.changed(), if !model.gone => match changed {
                 Ok(()) => Message::View(views.borrow_and_update().clone()),
                 Err(_) => Message::EngineGone,
@@ -210,7 +211,7 @@ where
                 }
                 Action::Suspend => screen.suspend()?,
                 Action::Redraw => screen.clear()?,
-                Action::Load(ask) => load(items.clone(), ask, page_in.clone()),
+                Action::Ask(ask) => ask_beside(reader.clone(), ask, told_in.clone()),
                 Action::Copy(text) => {
                     let done = screen.manners.copy(&text)?;
                     let (role, said) = if done { (Role::Ok, "copied") } else { (Role::Warn, "too long to copy") };
@@ -221,15 +222,15 @@ where
     }
 }
 
-/// Asks the ledger beside the frames.
-fn load(items: Option<Arc<dyn Items>>, ask: PageAsk, to: mpsc::Sender<(PageAsk, Result<ItemPage, String>)>) {
+/// Asks beside the frames.
+fn ask_beside(reader: Option<Arc<dyn Reader>>, ask: Ask, to: mpsc::Sender<(Ask, Result<Told, String>)>) {
     tokio::spawn(async move {
-        let page = match items {
-            Some(items) => items.page(&ask).await.map_err(|fault| fault.chain()),
+        let told = match reader {
+            Some(reader) => ask.of(reader.as_ref()).await.map_err(|fault| fault.chain()),
             None => Err("it is not at hand here".into()),
         };
         // A closed channel means that the screen was left.
-        let _left = to.send((ask, page)).await;
+        let _left = to.send((ask, told)).await;
     });
 }
 

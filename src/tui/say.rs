@@ -151,6 +151,7 @@ pub(crate) const fn lane(stage: LaneStage, g: &Glyphs) -> Sign {
     match stage {
         LaneStage::Waiting => sign(g.pending, Role::Pending, "waits"),
         LaneStage::Copying => sign(g.active, Role::Active, "copies"),
+        LaneStage::Following => sign(g.active, Role::Active, "follows"),
         LaneStage::Verifying => sign(g.active, Role::Active, "verifies"),
         LaneStage::Done => sign(g.ok, Role::Ok, "done"),
         LaneStage::Failed => sign(g.crit, Role::Crit, "FAILED"),

@@ -1,16 +1,13 @@
 //! What the console is told once, before it starts.
 
-use super::{glyphs::GlyphChoice, theme::ThemeChoice};
+use super::{glyphs::GlyphChoice, reader::Reader, theme::ThemeChoice};
 use crate::{
-    error::{FaultKind, Result},
     event::Event,
-    model::{Actor, BatchId, ItemState, LaneId, Limits, Timestamp},
+    model::{Actor, LaneKind, Limits, Timestamp},
     plan::{OnHangup, Plan},
 };
-use async_trait::async_trait;
 use std::{
     collections::VecDeque,
-    fmt,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -34,66 +31,8 @@ pub struct Setup {
     pub preview: Preview,
     /// What happened before this console came, oldest first.
     pub history: Vec<Arc<Event>>,
-    /// Where the items of a batch are read; without it a batch's detail shows only what the view has.
-    pub items: Option<Arc<dyn Items>>,
-}
-
-/// The items of a batch, page by page, those in trouble first. Only read.
-#[async_trait]
-pub trait Items: fmt::Debug + Send + Sync {
-    /// The page that begins there.
-    ///
-    /// # Errors
-    /// What the ledger says.
-    async fn page(&self, ask: &PageAsk) -> Result<ItemPage>;
-}
-
-/// Which page is asked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PageAsk {
-    /// Of which lane.
-    pub lane: LaneId,
-    /// Of which batch.
-    pub batch: BatchId,
-    /// Where it begins.
-    pub from: PageStart,
-    /// At most so many items.
-    pub limit: u32,
-}
-
-/// Where a page begins: items in trouble come before calm ones, each in key order.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct PageStart {
-    /// Among the calm ones.
-    pub calm: bool,
-    /// Behind this key.
-    pub after: Option<String>,
-}
-
-/// A page.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ItemPage {
-    /// Its items.
-    pub items: Vec<ItemLine>,
-    /// Where the next one begins, if there is one.
-    pub next: Option<PageStart>,
-}
-
-/// An item as it is shown.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ItemLine {
-    /// Its key.
-    pub key: String,
-    /// Where it stands.
-    pub state: ItemState,
-    /// Its bytes.
-    pub bytes: u64,
-    /// Attempts so far.
-    pub attempts: u32,
-    /// The kind of its last error.
-    pub error: Option<FaultKind>,
-    /// Why it failed or was skipped.
-    pub reason: String,
+    /// Where single records and files are read; without it only what the view has is shown.
+    pub reader: Option<Arc<dyn Reader>>,
 }
 
 /// What dialogs say about commands before they are given.
@@ -107,6 +46,8 @@ pub struct Preview {
     pub veto: Duration,
     /// How fast lanes of files may be until somebody says otherwise.
     pub limits: Limits,
+    /// The same of lanes of records.
+    pub record_limits: Limits,
 }
 
 /// Where log lines come from.
@@ -146,13 +87,11 @@ impl Setup {
                 stop_rolls_back: plan.rollback.on_stop,
                 hangup_pauses: plan.on_hangup == OnHangup::Pause,
                 veto: plan.rollback.veto,
-                limits: Limits {
-                    bytes_per_s: plan.migration.limit_bytes_per_s,
-                    requests_per_s: plan.migration.limit_requests_per_s,
-                },
+                limits: plan.migration.limits(LaneKind::Files),
+                record_limits: plan.migration.limits(LaneKind::Records),
             },
             history: Vec::new(),
-            items: None,
+            reader: None,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A lane's limits as a person types and reads them: `10MiB/s`, `50 req/s`, both, or `off`. Pure.
+//! A lane's limits as a person types and reads them: `10MiB/s`, `50 req/s`, `500 rows/s`, two of them, or `off`. Pure.
 
 use crate::model::Limits;
 
@@ -13,6 +13,9 @@ const UNITS: [(&str, u64); 8] = [
     ("tib", 1 << 40),
 ];
 
+const REQUESTS: [&str; 4] = ["r", "req", "request", "requests"];
+const ROWS: [&str; 4] = ["row", "rows", "record", "records"];
+
 /// What was typed. What is not said is not limited.
 ///
 /// # Errors
@@ -20,7 +23,7 @@ const UNITS: [(&str, u64); 8] = [
 pub(crate) fn parse(text: &str) -> Result<Limits, String> {
     let text: String = text.to_lowercase().split_whitespace().collect();
     if text.is_empty() {
-        return Err("type 10MiB/s, 50 req/s, both, or off".into());
+        return Err("type 10MiB/s, 50 req/s (files), 500 rows/s (records), or off".into());
     }
     if text == "off" {
         return Ok(Limits::default());
@@ -30,7 +33,8 @@ pub(crate) fn parse(text: &str) -> Result<Limits, String> {
         let Some(speed) = part.strip_suffix("/s") else { return Err(format!("`{part}` must end in /s")) };
         let (number, unit) = speed.split_at(speed.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(speed.len()));
         let place = match unit {
-            "r" | "req" | "request" | "requests" => &mut limits.requests_per_s,
+            unit if REQUESTS.contains(&unit) => &mut limits.requests_per_s,
+            unit if ROWS.contains(&unit) => &mut limits.rows_per_s,
             _ => &mut limits.bytes_per_s,
         };
         if place.is_some() {
@@ -42,12 +46,11 @@ pub(crate) fn parse(text: &str) -> Result<Limits, String> {
 }
 
 fn amount(number: &str, unit: &str) -> Result<u64, String> {
-    let factor = match unit {
-        "r" | "req" | "request" | "requests" => 1,
-        _ => UNITS
-            .iter()
-            .find_map(|(name, factor)| (*name == unit).then_some(*factor))
-            .ok_or_else(|| format!("`{unit}` is no unit: KiB, MiB, GiB, MB or req"))?,
+    let factor = if REQUESTS.contains(&unit) || ROWS.contains(&unit) {
+        1
+    } else {
+        let known = UNITS.iter().find_map(|(name, factor)| (*name == unit).then_some(*factor));
+        known.ok_or_else(|| format!("`{unit}` is no unit: KiB, MiB, GiB, MB, req or rows"))?
     };
     let number: f64 = number.parse().map_err(|_| format!("`{number}` is no number"))?;
     #[expect(clippy::cast_precision_loss, reason = "units are far below 2^53")]
@@ -68,7 +71,8 @@ pub(crate) fn words(limits: &Limits) -> String {
         _ => format!("{} MiB/s", trimmed(n, 1 << 20)),
     });
     let requests = limits.requests_per_s.map(|n| format!("{n} req/s"));
-    let said: Vec<String> = bytes.into_iter().chain(requests).collect();
+    let rows = limits.rows_per_s.map(|n| format!("{n} rows/s"));
+    let said: Vec<String> = bytes.into_iter().chain(requests).chain(rows).collect();
     if said.is_empty() { "none".into() } else { said.join(", ") }
 }
 
@@ -84,11 +88,13 @@ mod tests {
 
     #[test]
     fn limits_are_read_as_people_type_them() {
-        let limits = |bytes, requests| Ok(Limits { bytes_per_s: bytes, requests_per_s: requests });
+        let limits = |bytes, requests| Ok(Limits { bytes_per_s: bytes, requests_per_s: requests, rows_per_s: None });
         assert_eq!(parse("10MiB/s"), limits(Some(10 << 20), None));
         assert_eq!(parse("50 req/s"), limits(None, Some(50)));
         assert_eq!(parse(" 1.5 MB/s, 20 requests/s "), limits(Some(1_500_000), Some(20)));
         assert_eq!(parse("off"), limits(None, None));
+        let rows = Limits { bytes_per_s: Some(1 << 20), rows_per_s: Some(500), ..Limits::default() };
+        assert_eq!(parse("500 rows/s, 1MiB/s"), Ok(rows));
         for wrong in ["", "10", "10MiB", "x/s", "0 req/s", "5 apples/s", "1MB/s, 2MB/s", "-1 req/s", "nan req/s"] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }
@@ -96,7 +102,7 @@ mod tests {
 
     #[test]
     fn limits_are_said_as_they_are_typed() {
-        for text in ["10 MiB/s, 50 req/s", "512 KiB/s", "7 req/s"] {
+        for text in ["10 MiB/s, 50 req/s", "512 KiB/s", "7 req/s", "1 MiB/s, 500 rows/s"] {
             assert_eq!(words(&parse(text).unwrap()), text);
         }
         assert_eq!(words(&Limits::default()), "none");

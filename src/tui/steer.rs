@@ -84,7 +84,7 @@ pub(crate) fn retry_files(model: &mut Model, open: &Detail, weight: Weight) -> O
 
 /// The dialog that leaves the selected file out, or a word on why there is none.
 pub(crate) fn leave_out(model: &mut Model, open: &Detail, weight: Weight) -> Option<Dialog> {
-    let Some(item) = open.selected_item() else {
+    let Some(item) = open.pages.selected() else {
         model.say(Role::Warn, "X is off: no file is selected");
         return None;
     };
@@ -98,8 +98,8 @@ pub(crate) fn leave_out(model: &mut Model, open: &Detail, weight: Weight) -> Opt
     may(model, "X", &command, weight).then(|| make::exclude(model, &lane, &item.key, &item.reason))
 }
 
-/// Whether a key of a batch's detail may open its dialog; if not, says why.
-fn may(model: &mut Model, key: &str, command: &Command, weight: Weight) -> bool {
+/// Whether a key of a detail or list may open its dialog; if not, says why.
+pub(crate) fn may(model: &mut Model, key: &str, command: &Command, weight: Weight) -> bool {
     let why = match weight {
         Weight::Light(why) => Some(why.to_owned()),
         Weight::Full => legal::possible_command(model, command).err(),

@@ -8,9 +8,11 @@ use super::{
     keys::{self, Act},
     layout, look,
     look::{scrolled, scrolled_back},
+    mending,
     model::{Model, Moment, Row, Sent},
     overlays::{Overlay, batch, dialog, gate, make, palette},
-    setup::{ItemPage, Left, PageAsk},
+    reader::{Ask, Told},
+    setup::Left,
     steer::{arm, disarm, leave, leave_out, retry_files, run},
     theme::Role,
 };
@@ -18,7 +20,7 @@ use crate::{
     command::{Command, Refusal},
     engine::{Receipt, view::RunView},
     event::Event,
-    model::{Environment, LaneId},
+    model::{Environment, LaneId, LaneKind},
 };
 use crossterm::event::{KeyEvent, KeyEventKind, MouseEvent};
 use ratatui::layout::{Rect, Size};
@@ -39,10 +41,10 @@ pub(crate) enum Message {
         answer: Result<Receipt, Refusal>,
     },
     EngineGone,
-    /// A page of a batch's items.
-    Items {
-        ask: PageAsk,
-        page: Result<ItemPage, String>,
+    /// An answer to what was asked.
+    Told {
+        ask: Ask,
+        told: Result<Told, String>,
     },
     Broken(String),
     Continued,
@@ -63,8 +65,8 @@ pub(crate) enum Action {
     Suspend,
     Redraw,
     Copy(String),
-    /// Ask the ledger for a page.
-    Load(PageAsk),
+    /// Ask for single records or files.
+    Ask(Ask),
 }
 
 /// Takes a message in.
@@ -85,18 +87,17 @@ pub(crate) fn update(model: &mut Model, message: Message, moment: Moment) -> Vec
         Message::Resize(size) => model.size = size,
         Message::Focus(true) => model.judge.focus(moment.mono),
         Message::View(view) => seen(model, view),
-        Message::Event(event) => model.remember(event),
+        Message::Event(event) => {
+            mending::happened(model, &event.kind);
+            model.remember(event);
+        }
         Message::Answer { ticket, answer } => {
             if let Some(sent) = model.sent.iter_mut().find(|sent| sent.ticket == ticket) {
                 sent.answer = Some(answer.map(|receipt| receipt.id));
             }
         }
         Message::EngineGone => model.gone = true,
-        Message::Items { ask, page } => {
-            if let Some(Overlay::Batch(open)) = &mut model.overlay {
-                open.take(&ask, page, moment.mono);
-            }
-        }
+        Message::Told { ask, told } => mending::hear(model, &ask, &told),
         Message::Broken(what) => model.broken.push(what),
         Message::Continued => {
             model.judge.focus(moment.mono);
@@ -107,9 +108,7 @@ pub(crate) fn update(model: &mut Model, message: Message, moment: Moment) -> Vec
         model.armed_until = None;
         model.say(Role::Wait, "steering has disarmed itself: WATCH");
     }
-    if let Some(Overlay::Batch(open)) = &mut model.overlay {
-        actions.extend(open.wants(moment.mono).map(Action::Load));
-    }
+    actions.extend(mending::wants(model).into_iter().map(Action::Ask));
     actions
 }
 
@@ -277,6 +276,8 @@ fn over(model: &mut Model, overlay: Overlay, key: KeyEvent, weight: Weight) -> V
         }
         Overlay::Lane { lane, scroll } => return in_lane(model, lane, scroll, act, weight),
         Overlay::Batch(open) => return in_batch(model, open, &key, weight),
+        Overlay::Letters(open) => return mending::in_letters(model, open, &key, weight),
+        Overlay::Differences(open) => return mending::in_differences(model, open, &key, weight),
         Overlay::Help { .. } => {}
     }
     Vec::new()
@@ -286,6 +287,14 @@ fn over(model: &mut Model, overlay: Overlay, key: KeyEvent, weight: Weight) -> V
 fn in_lane(model: &mut Model, lane: LaneId, scroll: usize, act: Option<Act>, weight: Weight) -> Vec<Action> {
     match act {
         Some(Act::Open) => look::batches_of(model, &lane),
+        Some(act @ (Act::DeadLetters | Act::Differences)) => {
+            if model.view.lanes.iter().any(|known| known.lane == lane && known.kind == LaneKind::Records) {
+                mending::open(model, act, Some((lane, scroll)));
+            } else {
+                model.say(Role::Faint, "this lane moves files: its batches show what failed");
+                model.overlay = Some(Overlay::Lane { lane, scroll });
+            }
+        }
         Some(act) if reaches_through(act) || matches!(act, Act::More | Act::Less | Act::Limit) => {
             model.row = Some(Row::Lane(lane.clone()));
             model.beneath = Some(Overlay::Lane { lane, scroll });
@@ -311,7 +320,7 @@ fn in_batch(model: &mut Model, mut open: Box<batch::Detail>, key: &KeyEvent, wei
     match act {
         Some(Act::Back | Act::Open | Act::Leave) => return actions,
         Some(Act::Copy) => {
-            let line = open.selected_item().map(|item| format!("{} {}", item.key, item.reason));
+            let line = open.pages.selected().map(|item| format!("{} {}", item.key, item.reason));
             actions.extend(line.or_else(|| look::selected_text(model)).map(|line| Action::Copy(line.trim().into())));
         }
         _ if keys::is_char(key, 'R') || keys::is_char(key, 'X') => {
@@ -321,7 +330,7 @@ fn in_batch(model: &mut Model, mut open: Box<batch::Detail>, key: &KeyEvent, wei
                 leave_out(model, &open, weight)
             };
             if let Some(dialog) = made {
-                open.read_again();
+                open.pages.read_again();
                 model.overlay = Some(Overlay::Dialog(Box::new(dialog)));
                 model.beneath = Some(Overlay::Batch(open));
                 return actions;
@@ -331,14 +340,14 @@ fn in_batch(model: &mut Model, mut open: Box<batch::Detail>, key: &KeyEvent, wei
             model.beneath = Some(Overlay::Batch(open));
             return run(model, act, weight);
         }
-        Some(act) => open.moved(act),
+        Some(act) => open.pages.moved(act),
         None => {}
     }
     model.overlay = Some(Overlay::Batch(open));
     actions
 }
 
-/// Keys of the board that also work over a lane's and a batch's detail.
-const fn reaches_through(act: Act) -> bool {
+/// Keys of the board that also work over the details and lists.
+pub(crate) const fn reaches_through(act: Act) -> bool {
     matches!(act, Act::Help | Act::Pause | Act::Stop | Act::Lock)
 }

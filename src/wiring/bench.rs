@@ -8,9 +8,12 @@ use crate::{
     ledger::{Ledger, RunLock},
     model::{StepId, Timestamp},
     plan::Plan,
-    ports::{Journal, RunSummary, Work},
+    ports::{Journal, Ports, RunSummary, Work},
 };
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -109,15 +112,37 @@ pub async fn bench(plan: Arc<Plan>, data: &Path, alone: Option<&str>) -> Result<
         return Err(fault.detail("the plan has changed since the run began: put the old plan back"));
     }
     let folder = home.join("runs").join(run.run.as_str());
-    let (signals, gate) = Signals::new(CancellationToken::new());
     let (to, progress) = mpsc::channel(PROGRESS);
-    let cx = StepContext {
-        ports: super::ports(&plan)?,
-        plan,
-        work,
-        signals,
-        report: Reporter::new(StepId::new("command"), to),
-        folder,
-    };
+    let Bystander { cx, gate } = Bystander::reporting(&plan, super::ports_in(&plan, &home)?, work, folder, to);
     Ok(Bench { cx, view, progress: Some(progress), journal, ledger, _gate: gate, _lock: lock })
+}
+
+/// What somebody works with who only reads, beside an engine.
+pub struct Bystander {
+    /// What steps are given too.
+    pub cx: StepContext,
+    // Nobody pauses a reader, but a gate that is gone would stop it.
+    gate: PauseGate,
+}
+
+impl Bystander {
+    /// Over connections of its own; nobody hears of its progress.
+    ///
+    /// # Errors
+    /// As [`super::ports()`].
+    pub(super) fn new(plan: &Arc<Plan>, work: Arc<dyn Work>, folder: PathBuf) -> Result<Self> {
+        Ok(Self::reporting(plan, super::ports(plan)?, work, folder, mpsc::channel(1).0))
+    }
+
+    fn reporting(
+        plan: &Arc<Plan>,
+        ports: Ports,
+        work: Arc<dyn Work>,
+        folder: PathBuf,
+        to: mpsc::Sender<EventKind>,
+    ) -> Self {
+        let (signals, gate) = Signals::new(CancellationToken::new());
+        let report = Reporter::new(StepId::new("command"), to);
+        Self { cx: StepContext { ports, plan: Arc::clone(plan), work, signals, report, folder }, gate }
+    }
 }

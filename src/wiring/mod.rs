@@ -4,6 +4,6 @@ mod bench;
 mod ports;
 mod run;
 
-pub use bench::{Bench, Reads, bench, reads};
-pub use ports::ports;
+pub use bench::{Bench, Bystander, Reads, bench, reads};
+pub use ports::{ports, ports_in};
 pub use run::{Kept, Request, Running, home, run, unfinished};

@@ -9,12 +9,26 @@ use crate::{
         write_back::PostgresWriteBack,
     },
     error::Result,
-    plan::{BucketPlan, Plan, ProbeKind, ProbePlan, StorePlan, SwitchPlan},
-    ports::{BlobStore, PartLimits, Ports, Probe, RecordStore, Switch, WriteBack},
+    plan::{BackupsPlan, BucketPlan, Plan, ProbeKind, ProbePlan, StorePlan, SwitchPlan},
+    ports::{BackupPlace, BlobStore, PartLimits, Ports, Probe, RecordStore, Switch, WriteBack},
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
-/// Makes every port of the plan. Talks to nobody: a server that is not there is found out by whoever uses the port.
+/// The folder for backups beside the ledger.
+const BACKUPS: &str = "backups";
+
+/// As [`ports`], with a place for backups in the plan's folder `home` unless the plan says another.
+///
+/// # Errors
+/// As [`ports`].
+pub fn ports_in(plan: &Plan, home: &Path) -> Result<Ports> {
+    let mut ports = ports(plan)?;
+    ports.backups.get_or_insert_with(|| folder_of_backups(&home.join(BACKUPS)));
+    Ok(ports)
+}
+
+/// Makes every port of the plan; no place for backups if the plan says none. Talks to nobody: a server that is not there
+/// is found out by whoever uses the port.
 ///
 /// # Errors
 /// `Plan` if something in the plan cannot be what it should be (a JSONPath, a DNS value); `Internal` if this machine
@@ -34,13 +48,15 @@ pub fn ports(plan: &Plan) -> Result<Ports> {
     if let Some(dns) = &plan.dns {
         switches.insert("dns".to_owned(), Arc::new(PowerDnsSwitch::new(dns)?) as Arc<dyn Switch>);
     }
+    let buckets = plan
+        .buckets
+        .iter()
+        .map(|(name, plan)| Ok((name.clone(), bucket(name, plan)?)))
+        .collect::<Result<BTreeMap<_, _>>>()?;
     Ok(Ports {
+        backups: backups(&plan.migration.backups, &buckets),
+        buckets,
         stores: plan.stores.iter().map(|(name, plan)| Ok((name.clone(), store(name, plan)?))).collect::<Result<_>>()?,
-        buckets: plan
-            .buckets
-            .iter()
-            .map(|(name, plan)| Ok((name.clone(), bucket(name, plan)?)))
-            .collect::<Result<_>>()?,
         switches,
         probes: plan
             .announcement()
@@ -50,6 +66,23 @@ pub fn ports(plan: &Plan) -> Result<Ports> {
             .collect::<Result<_>>()?,
         write_backs: write_backs(plan)?,
     })
+}
+
+fn backups(plan: &BackupsPlan, buckets: &BTreeMap<String, Arc<dyn BlobStore>>) -> Option<BackupPlace> {
+    match plan {
+        BackupsPlan::Beside => None,
+        BackupsPlan::Folder(folder) => Some(folder_of_backups(folder)),
+        BackupsPlan::Bucket(end) => Some(BackupPlace {
+            bucket: Arc::clone(buckets.get(&end.bucket)?),
+            prefix: end.prefix.clone(),
+            told: format!("the bucket {} under {}", end.bucket, end.prefix),
+        }),
+    }
+}
+
+fn folder_of_backups(folder: &Path) -> BackupPlace {
+    let told = format!("the folder {}", folder.display());
+    BackupPlace { bucket: Arc::new(FolderBucket::own("backups", folder)), prefix: String::new(), told }
 }
 
 fn write_backs(plan: &Plan) -> Result<BTreeMap<String, Arc<dyn WriteBack>>> {

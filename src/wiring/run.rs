@@ -1,7 +1,7 @@
 //! Puts one run together: lock, ledger, ports, phases, engine.
 //!
-//! The plan's folder in the data directory holds `lock`, `ledger.db`, `control.sock` and `runs/<run>/` with backups and
-//! the report of each run.
+//! The plan's folder in the data directory holds `lock`, `ledger.db`, `control.sock`, `runs/<run>/` with the report of each
+//! run, and `backups` unless the plan keeps them elsewhere.
 
 use crate::{
     engine::{Engine, Parts, Start, start},
@@ -10,7 +10,8 @@ use crate::{
     model::{Actor, Mode, Outcome, RunId},
     phases,
     plan::Plan,
-    ports::{Journal, RunSummary, Work},
+    ports::{Journal, RunSummary},
+    wiring::Bystander,
 };
 use std::{
     path::{Path, PathBuf},
@@ -64,10 +65,12 @@ impl Kept {
         self.ledger.journal()
     }
 
-    /// The work tables, for a reader.
-    #[must_use]
-    pub fn work(&self) -> Arc<dyn Work> {
-        self.ledger.work(&self.run)
+    /// What a reader beside the engine works with, over connections of its own.
+    ///
+    /// # Errors
+    /// `Plan` and `Internal`, as the engine's own ports.
+    pub fn bystander(&self, plan: &Arc<Plan>) -> Result<Bystander> {
+        Bystander::new(plan, self.ledger.work(&self.run), self.folder.clone())
     }
 
     /// Closes the ledger and gives the lock back. To be called once the engine's part is over.
@@ -125,7 +128,7 @@ pub async fn run(request: Request) -> Result<Running> {
     })?;
     let engine = start(Parts {
         script: phases::script(&request.plan, mode),
-        ports: super::ports(&request.plan)?,
+        ports: super::ports_in(&request.plan, &home)?,
         plan: request.plan,
         mode,
         work: ledger.work(&run),

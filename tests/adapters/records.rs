@@ -224,7 +224,7 @@ async fn fields_without_a_column_are_named_and_nothing_is_written() {
 async fn a_key_that_is_not_unique_is_refused() {
     let db = sqlite("CREATE TABLE items (id INTEGER, name TEXT); CREATE VIEW seen AS SELECT * FROM items").await;
     let fault = db.store.describe(&items("items")).await.unwrap_err();
-    assert_eq!(fault.kind, FaultKind::Refused);
+    assert_eq!(fault.kind, FaultKind::Unmet);
     assert!(fault.chain().contains("not unique"), "{}", fault.chain());
     db.run("CREATE UNIQUE INDEX one ON items (id)").await;
     assert!(db.store.describe(&items("items")).await.unwrap().writable);

@@ -1,18 +1,14 @@
 //! What can be asked and ordered of the records of a run from another terminal.
 
 use super::files::Night;
-use sqlx::{AssertSqlSafe, Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use std::path::Path;
 
+#[path = "../tools/meddle.rs"]
+mod hand;
+
 /// Somebody else's hand in the new side's database.
-fn meddle(folder: &Path, sql: &'static str) {
-    let options = SqliteConnectOptions::new().filename(folder.join("world/new.db"));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
-        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await.unwrap();
-        connection.close().await.unwrap();
-    });
+pub(super) fn meddle(folder: &Path, sql: &'static str) {
+    hand::meddle(&folder.join("world/new.db"), sql);
 }
 
 #[test]

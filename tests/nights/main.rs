@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a night that cannot be staged is a failed test")]
 
 mod binary;
+mod follow;
 mod killed;
 mod outcomes;
 #[expect(dead_code, reason = "a night needs a server, and less of it than the tests of what talks to one")]

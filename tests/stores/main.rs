@@ -1,25 +1,40 @@
 //! What every store of records promises, held against every store there is.
 //!
-//! `sides` starts the stores: one entry there puts a store under everything here. `conforms` holds the promises one by
-//! one, `kinds` carries values of every kind to their extremes, `pairs` carries random rows between any two stores.
-//! What only one store has is in a file of its own.
+//! `sides` and `web_sides` start the stores: one entry there puts a store under everything here. `conforms` and `bulk` hold
+//! the promises one by one, `kinds` carries values of every kind to their extremes, `pairs` carries random rows between any
+//! two stores. `lanes` has whole lanes, `follow` lanes that follow, `troubles` and `oddities` what they meet, and `kills`
+//! kills them, in the lives of `lives`. `proxy` breaks connections. What only one store has is in a file of its own.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod backups;
+mod bulk;
 mod conforms;
 mod d1;
 mod d1_server;
+#[expect(dead_code, reason = "other tests ask more of it")]
+#[path = "../web/django.rs"]
+mod django;
+mod follow;
+mod kills;
 mod kinds;
 mod lanes;
+mod lives;
 mod mariadb_server;
 mod mysql;
+mod oddities;
 mod pairs;
 mod postgres;
-#[expect(dead_code, reason = "other tests ask more of it")]
 #[path = "../postgres/server.rs"]
 mod postgres_server;
+mod proxy;
 mod sides;
 #[path = "../tools/step.rs"]
 mod step;
+mod troubles;
+#[expect(dead_code, reason = "other tests ask more of it")]
+#[path = "../web/server.rs"]
+mod web_server;
+mod web_sides;
 mod wire;
 
 use cutover::{
@@ -63,4 +78,15 @@ async fn from(store: &dyn RecordStore, set: &SetRef, mut from: Cursor, limit: u3
 
 async fn all(store: &dyn RecordStore, set: &SetRef) -> Vec<Record> {
     from(store, set, Cursor::START, 1000).await
+}
+
+/// The same records in the same order; shows the first value that is not, there may be many.
+fn assert_same(found: &[Record], wanted: &[Record], when: &str) {
+    for (found, wanted) in found.iter().zip(wanted) {
+        for (name, value) in &wanted.0 {
+            assert_eq!(found.get(name), Some(value), "{when}: `{name}` of {:?}", wanted.get("id"));
+        }
+        assert_eq!(found, wanted, "{when}");
+    }
+    assert_eq!(found.len(), wanted.len(), "{when}");
 }

@@ -126,7 +126,7 @@ async fn who_may_not_is_told_so() {
     server.sql("SET GLOBAL read_only = 1");
     assert!(!writer.describe(&set).await.unwrap().writable);
     let fault = writer.write(&set, &users([2])).await.unwrap_err();
-    assert_eq!((fault.kind, fault.kind.is_retryable()), (FaultKind::Refused, false), "{}", fault.chain());
+    assert_eq!((fault.kind, fault.kind.is_retryable()), (FaultKind::Unmet, false), "{}", fault.chain());
     assert!(fault.chain().contains("read-only"), "{}", fault.chain());
 }
 

@@ -1,18 +1,23 @@
-//! Random rows through every pair of stores, forward and backward.
+//! Random rows through every pair of stores, in a lane forward and by a rollback backward, with the conversions that a run
+//! makes.
 
 use super::{
-    all, numbers, set,
-    sides::{SIDES, Side},
+    all, assert_same,
+    kinds::kind,
+    lanes::Way,
+    sides::{Can, SIDES, Side},
+    web_sides,
 };
 use cutover::{
-    model::{Decimal, Record, Value},
-    ports::WriteOutcome,
+    model::{Decimal, Kind, Record, Value},
+    ports::{SetRef, WriteOutcome},
+    sync,
 };
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use serde_json::json;
 
 /// Rows of one journey.
-const ROWS: i64 = 60;
+const ROWS: i64 = 40;
 
 /// What random rows hold, as far as both stores have it.
 const WORDS: [&str; 12] =
@@ -102,38 +107,97 @@ fn value(random: &mut StdRng, word: &str) -> Value {
     }
 }
 
+/// Random rows for these words, as the fields `c0`, `c1` and so on.
+fn rows(random: &mut StdRng, words: &[&str]) -> Vec<Record> {
+    let row = |id: i64| {
+        let fields = (0..).zip(words).map(|(n, word)| (format!("c{n}"), value(random, word)));
+        Record(fields.chain([("id".to_owned(), Value::Int(id))]).collect())
+    };
+    (1..=ROWS).map(row).collect()
+}
+
+/// The rows of a side, in the form of these words where the side does not know what its fields hold.
+async fn read(side: &Side, set: &SetRef, words: &[&str]) -> Vec<Record> {
+    let mut rows = all(side.store.as_ref(), set).await;
+    if side.can < Can::Tell {
+        let kinds: Vec<Kind> = words.iter().map(|word| Kind::parse(kind(word)).unwrap()).collect();
+        for row in &mut rows {
+            for (n, kind) in kinds.iter().enumerate() {
+                for name in [format!("c{n}"), format!("d{n}")] {
+                    let Some(value) = row.0.get_mut(&name) else { continue };
+                    *value = kind.take(value.clone()).unwrap_or_else(|misfit| panic!("{name}: {misfit}"));
+                }
+            }
+        }
+    }
+    rows
+}
+
+/// The rows with the name that their first field has on the other side.
+fn renamed(rows: &[Record]) -> Vec<Record> {
+    let rename = |(name, value): (&String, &Value)| (name.replace("c0", "d0"), value.clone());
+    rows.iter().map(|row| Record(row.0.iter().map(rename).collect())).collect()
+}
+
+/// Random rows move in a lane, and then other ones move back over them.
 async fn journey(random: &mut StdRng, number: usize, here: &Side, there: &Side) {
     let words: Vec<&str> =
         WORDS.into_iter().filter(|word| here.holds(word).is_some() && there.holds(word).is_some()).collect();
-    let columns: Vec<String> = (0..).zip(&words).map(|(n, word)| format!("c{n} {{{word}}}")).collect();
     let name = format!("journey{number}");
-    for side in [here, there] {
+    for (side, first) in [(here, "c0"), (there, "d0")] {
+        let column = |(n, word)| if n == 0 { format!("{first} {{{word}}}") } else { format!("c{n} {{{word}}}") };
+        let columns: Vec<String> = (0..).zip(&words).map(column).collect();
         side.table(&name, &format!("id {{key}}, {}", columns.join(", ")));
     }
-    let set = set(&name);
-    let rows: Vec<Record> = (1..=ROWS)
-        .map(|id| {
-            let fields = (0..).zip(&words).map(|(n, word)| (format!("c{n}"), value(random, word)));
-            Record(fields.chain([("id".to_owned(), Value::Int(id))]).collect())
-        })
-        .collect();
-    let created = vec![WriteOutcome::Created; rows.len()];
-    assert_eq!(here.store.write(&set, &rows).await.unwrap(), created, "into {}", here.name);
-    let read = all(here.store.as_ref(), &set).await;
-    assert_eq!(read, rows, "out of {}", here.name);
-    assert_eq!(there.store.write(&set, &read).await.unwrap(), created, "from {} into {}", here.name, there.name);
-    let arrived = all(there.store.as_ref(), &set).await;
-    assert_eq!(arrived, rows, "from {} into {} and out of it", here.name, there.name);
-    here.store.delete(&set, &numbers(1..=ROWS)).await.unwrap();
-    assert_eq!(here.store.write(&set, &arrived).await.unwrap(), created, "back into {}", here.name);
-    assert_eq!(all(here.store.as_ref(), &set).await, rows, "from {} over {} back", here.name, there.name);
+    let when = format!("from {} to {}", here.name, there.name);
+    let way = lane(&name, here, there, &words).await;
+    let (cx, dataset) = way.step(0);
+    let (from, to) = (here.set(&name), there.set(&name));
+
+    let forward = rows(random, &words);
+    let created = vec![WriteOutcome::Created; forward.len()];
+    assert_eq!(here.store.write(&from, &forward).await.unwrap(), created, "into {}", here.name);
+    assert_same(&read(here, &from, &words).await, &forward, &format!("out of {}", here.name));
+    way.copied_and_compared(0).await;
+    assert_same(&read(there, &to, &words).await, &renamed(&forward), &when);
+
+    // People change every row on the new side, and a rollback carries it back.
+    let backward = rows(random, &words);
+    let updated = vec![WriteOutcome::Updated; backward.len()];
+    assert_eq!(there.store.write(&to, &renamed(&backward)).await.unwrap(), updated, "into {}", there.name);
+    let report = sync::reverse(&cx, dataset).await.unwrap_or_else(|fault| panic!("{when}: {}", fault.chain()));
+    assert_eq!((report.open, report.stranded.len()), (0, 0), "{when} and back: {report:?}");
+    assert_same(&read(here, &from, &words).await, &backward, &format!("{when} and back"));
+    assert_same(&read(there, &to, &words).await, &renamed(&backward), &format!("{when} and back"));
+    way.ledger.close().await;
 }
 
-#[tokio::test]
-async fn rows_survive_every_pair_of_stores_in_either_direction() {
+/// The lane of this journey. Where a side does not say what its fields hold, the plan does.
+async fn lane(name: &str, here: &Side, there: &Side, words: &[&str]) -> Way {
+    let place = |side: &Side| format!("{} = \"{}\"", side.plan.1, (side.place)(name));
+    let field = |n: usize| if n == 0 { "d0".to_owned() } else { format!("c{n}") };
+    let kinds: Vec<String> =
+        words.iter().enumerate().map(|(n, word)| format!("{} = \"{}\"", field(n), kind(word))).collect();
+    let kinds =
+        if here.can.min(there.can) < Can::Tell { format!("type = {{ {} }}", kinds.join(", ")) } else { String::new() };
+    let more = format!(
+        "[migration]\nbatch_records = 25\n[[dataset]]\nname = \"{name}\"\nkey = \"id\"\nrename = {{ c0 = \"d0\" }}\n\
+         from = {{ store = \"old\", {} }}\nto = {{ store = \"new\", {} }}\n{kinds}\n",
+        place(here),
+        place(there)
+    );
+    Way::new(&here.plan.0, &there.plan.0, &more).await
+}
+
+fn seeded() -> StdRng {
     let seed: u64 = std::env::var("CUTOVER_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random);
     println!("CUTOVER_SEED={seed}");
-    let mut random = StdRng::seed_from_u64(seed);
+    StdRng::seed_from_u64(seed)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_survive_every_pair_of_stores_in_either_direction() {
+    let mut random = seeded();
     let mut sides = Vec::new();
     for side in SIDES {
         sides.push(side().await);
@@ -144,5 +208,36 @@ async fn rows_survive_every_pair_of_stores_in_either_direction() {
             number += 1;
             journey(&mut random, number, here, there).await;
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_browsers_kept_arrives_in_every_store() {
+    let mut random = seeded();
+    let browsers = web_sides::local_storage().await;
+    let ids: Vec<i64> = (1..=ROWS).filter(|_| random.random_bool(0.7)).collect();
+    browsers.put(&ids).await;
+    let sort = |mut rows: Vec<Record>| {
+        rows.sort_by_key(|row| row.key("id"));
+        rows
+    };
+    for side in SIDES {
+        let there = side().await;
+        let columns = "id {text key}, user_id {int}, storage_key {text}, value {json}, version {int}, size {int}, \
+            exported_at {timestamp}";
+        there.table("settings", columns);
+        let kinds = "type = { value = \"json\", exported_at = \"timestamptz\" }";
+        let more = format!(
+            "[[dataset]]\nname = \"settings\"\nkey = \"id\"\nupdated = \"exported_at\"\n\
+             from = {{ store = \"old\", keys = \"settings\" }}\nto = {{ store = \"new\", {} = \"{}\" }}\n{}\n",
+            there.plan.1,
+            (there.place)("settings"),
+            if there.can < Can::Tell { kinds } else { "" }
+        );
+        let way = Way::new(&browsers.plan.0, &there.plan.0, &more).await;
+        way.copied_and_compared(0).await;
+        let arrived = all(there.store.as_ref(), &there.set("settings")).await;
+        assert_same(&sort(arrived), &sort(browsers.items(ids.clone())), there.name);
+        way.ledger.close().await;
     }
 }

@@ -162,7 +162,7 @@ async fn who_may_not_is_told_so() {
         tokio::task::yield_now().await;
     }
     let fault = late.write(&set, &users([2])).await.unwrap_err();
-    assert_eq!((fault.kind, fault.kind.is_retryable()), (FaultKind::Refused, false));
+    assert_eq!((fault.kind, fault.kind.is_retryable()), (FaultKind::Unmet, false));
     assert!(fault.chain().contains("read-only"), "{}", fault.chain());
 }
 

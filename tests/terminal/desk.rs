@@ -57,6 +57,8 @@ impl Desk {
             command.env(name, value);
         }
         command.env("CUTOVER_DATA_DIR", folder.path());
+        // What a program that is killed leaves behind goes with the test.
+        command.env("TMPDIR", folder.path());
         command.cwd(folder.path());
         for (name, value) in env {
             command.env(name, value);

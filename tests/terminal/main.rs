@@ -7,5 +7,6 @@
 mod broken;
 mod desk;
 mod manners;
+mod records;
 mod steering;
 mod watching;

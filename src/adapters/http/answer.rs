@@ -23,7 +23,46 @@ pub(crate) struct Answer {
     pub(super) secrets: Vec<SecretString>,
 }
 
+/// What is kept of an answer for the time when the server says that it still holds.
+#[derive(Debug, Clone)]
+pub(crate) struct Kept {
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Kept {
+    /// Bytes that it takes.
+    pub(crate) fn len(&self) -> usize {
+        let headers = self.headers.iter().map(|(name, value)| name.as_str().len() + value.len());
+        self.body.len() + headers.sum::<usize>()
+    }
+
+    /// One with this body.
+    #[cfg(test)]
+    pub(crate) fn of(body: Vec<u8>) -> Self {
+        Self { headers: HeaderMap::new(), body: body.into() }
+    }
+}
+
 impl Answer {
+    /// What is to be kept of it.
+    pub(crate) fn keep(&self) -> Kept {
+        Kept { headers: self.headers.clone(), body: self.body.clone() }
+    }
+
+    /// The answer that was kept, which this one says still holds. What this one does not repeat is as it was: a server
+    /// leaves out most headers then, the way to the next page among them.
+    pub(crate) fn renew(mut self, kept: Kept) -> Self {
+        for name in kept.headers.keys() {
+            if !self.headers.contains_key(name) {
+                for value in kept.headers.get_all(name) {
+                    self.headers.append(name.clone(), value.clone());
+                }
+            }
+        }
+        Self { status: StatusCode::OK, body: kept.body, ..self }
+    }
+
     /// The answer itself if its status is 2xx.
     pub(crate) fn success(self, doing: &str) -> Result<Self> {
         if self.status.is_success() { Ok(self) } else { Err(self.refusal(doing)) }

@@ -8,7 +8,7 @@
 mod answer;
 mod coming;
 
-pub(crate) use answer::Answer;
+pub(crate) use answer::{Answer, Kept};
 pub(crate) use coming::Coming;
 
 use crate::{

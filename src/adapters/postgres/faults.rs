@@ -49,6 +49,8 @@ fn kind(code: &str) -> FaultKind {
         "42501" => FaultKind::Unauthorized,
         // No such table, column, schema, database.
         "42P01" | "42703" | "3F000" | "3D000" => FaultKind::NotFound,
+        // It only reads just now: no row is to blame, and none goes in.
+        "25006" => FaultKind::Unmet,
         // A lock, the statement's time, another transaction.
         "55P03" | "57014" | "40001" | "40P01" => FaultKind::Timeout,
         // Too many connections already.
@@ -83,7 +85,7 @@ mod tests {
             ("53100", FaultKind::Server),
             ("57P01", FaultKind::Unreachable),
             ("08006", FaultKind::Unreachable),
-            ("25006", FaultKind::Refused),
+            ("25006", FaultKind::Unmet),
             ("22P02", FaultKind::Refused),
             ("23505", FaultKind::Refused),
             ("XX000", FaultKind::Server),

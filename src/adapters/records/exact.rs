@@ -4,8 +4,7 @@
 //! found as the text it is, and a number becomes the narrowest value that says the same: `Int`, `Float` if the text
 //! survives it, else `Decimal`. Must never enter: where rows stand in an answer.
 
-use super::documents;
-use crate::model::{Decimal, Record, Value};
+use crate::model::{Decimal, Record, Value, document};
 use serde::{
     Deserialize, Deserializer,
     de::{Error as _, MapAccess, Visitor},
@@ -55,7 +54,7 @@ pub(super) fn value(text: &str) -> Result<Value, String> {
             Some(plain) if !plain.contains('\\') => Ok(Value::Text(plain.to_owned())),
             _ => serde_json::from_str(text).map(Value::Text).map_err(|error| format!("no text: {error}")),
         },
-        Some(b'{' | b'[') => documents::parse(text).map(Value::Json),
+        Some(b'{' | b'[') => document::parse(text).map(Value::Json),
         _ => number(text).ok_or_else(|| "a number with more digits than any store keeps".to_owned()),
     }
 }

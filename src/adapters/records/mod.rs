@@ -1,11 +1,10 @@
 //! Records: REST endpoints, browser exports and SQL databases behind the same port. `sql` holds what the databases have in
 //! common.
 //!
-//! `exact` and `documents` keep values of JSON texts exactly, for those who read such. Must never enter: mapping between the two sides,
+//! `exact` keeps values of JSON texts exactly, for those who read such. Must never enter: mapping between the two sides,
 //! retries, comparison.
 
 mod d1;
-mod documents;
 mod exact;
 mod http;
 mod lite;

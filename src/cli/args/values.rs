@@ -58,7 +58,7 @@ pub(super) fn change(text: &str) -> Result<i32, String> {
     }
 }
 
-pub(super) fn requests_per_s(text: &str) -> Result<Rate, String> {
+pub(super) fn per_s(text: &str) -> Result<Rate, String> {
     rate(text, text.parse().ok()).ok_or_else(|| "write it as 50, or as off".into())
 }
 
@@ -113,7 +113,7 @@ mod tests {
             assert_eq!(bytes_per_s(text).ok(), rate.map(Rate), "{text}");
         }
         assert_eq!((change("+4"), change("-2")), (Ok(4), Ok(-2)));
-        assert!(change("4").is_err() && change("+0").is_err() && requests_per_s("many").is_err());
+        assert!(change("4").is_err() && change("+0").is_err() && per_s("many").is_err());
         assert_eq!(verdict("only-in-source"), Ok(ItemVerdict::OnlyInSource));
     }
 }

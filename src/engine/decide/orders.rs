@@ -1,8 +1,8 @@
 //! What an order leads to, once the table of legal moves lets it through.
 
-use super::{Effect, Exclusion, Flight};
+use super::{Effect, Exclusion, Flight, Mend};
 use crate::{
-    command::{Command, Order},
+    command::{Command, Order, Refusal},
     engine::{legal::legal, view::RunView},
     event::EventKind,
     model::{Actor, Check, CommandId, LaneId, LaneStage, PauseDepth, Phase, RunState, Timestamp, Waiver},
@@ -18,6 +18,11 @@ pub(super) fn order(
 ) -> Vec<Effect> {
     if let Err(refusal) = legal(view, &order.command, now) {
         return vec![Effect::Reply(id, Err(refusal))];
+    }
+    if flight.is_some() && matches!(order.command, Command::Mend { .. }) {
+        // The view shows a step a moment later than it flies.
+        let why = "the run itself is at work".to_owned();
+        return vec![Effect::Reply(id, Err(Refusal { why, legal_when: "in a moment".into() }))];
     }
     let by = order.by.clone();
     let mut effects =
@@ -65,6 +70,12 @@ fn effects_of(view: &RunView, flight: Option<&Flight>, id: CommandId, by: Actor,
         Command::Concurrency { lane, by } => vec![Effect::Concurrency(lane, by)],
         Command::Limit { lane, limits } => vec![Effect::Limit(lane, limits)],
         Command::RetryFiles { lane, batch } => vec![Effect::RetryFiles(id, lane, batch)],
+        Command::Mend { lane, what } => {
+            let live = view.phase(Phase::DnsCutover).started.is_some();
+            let begins = EventKind::RepairStarted { lane: lane.clone(), what: what.words(), by: by.clone() };
+            let begins = (!what.only_looks()).then_some(Effect::Emit(begins));
+            begins.into_iter().chain([Effect::Mend(Mend { id, by, lane, what, live })]).collect()
+        }
         Command::ExcludeFile { lane, key, reason } => {
             let still = is_still(view, &lane);
             vec![Effect::ExcludeFile(id, Exclusion { lane, key, by, reason, still })]
@@ -75,14 +86,18 @@ fn effects_of(view: &RunView, flight: Option<&Flight>, id: CommandId, by: Actor,
 /// Nothing of the lane moves now.
 fn is_still(view: &RunView, lane: &LaneId) -> bool {
     use RunState as S;
-    let moves = view.lanes.iter().any(|known| &known.lane == lane && known.stage == LaneStage::Copying);
-    !moves || matches!(view.state, S::Paused | S::Stopped | S::Failed | S::AtGate)
+    match view.lanes.iter().find(|known| &known.lane == lane).map(|known| known.stage) {
+        Some(LaneStage::Copying) => matches!(view.state, S::Paused | S::Stopped | S::Failed | S::AtGate),
+        // Also while a gate waits.
+        Some(LaneStage::Following) => matches!(view.state, S::Paused | S::Stopped | S::Failed),
+        _ => true,
+    }
 }
 
 fn pause(view: &RunView, flight: Option<&Flight>, depth: PauseDepth, by: Actor, reason: String) -> Vec<Effect> {
     let mut effects = vec![Effect::Emit(EventKind::Pausing { depth, by, reason })];
     if flight.is_none() {
-        effects.push(Effect::Emit(EventKind::Paused));
+        // Nothing has to drain but what follows the source: `advance` says that the run is paused.
         return effects;
     }
     effects.push(Effect::Pause(Some(depth)));

@@ -1,14 +1,19 @@
 //! The pure rules under random nights: whatever people order and steps bring, the invariants hold.
 
-use super::{Effect, Flight, Input, Policy, advance, decide};
+use super::{Effect, Flight, Input, Mended, Policy, advance, decide};
 use crate::{
     command::{Command, Order},
-    engine::{fold, legal::legal, step::StepDone, view::RunView},
+    engine::{
+        fold,
+        legal::legal,
+        step::StepDone,
+        view::{CommandState, RunView},
+    },
     error::{Fault, FaultKind},
     event::{Event, EventKind, PhaseOutline, StepOutline},
     model::{
-        Actor, Check, CommandId, Environment, Mode, Outcome, PauseDepth, Phase, RunId, RunState, Severity, StepId,
-        Timestamp, Verdict, Via,
+        Actor, Check, CommandId, Environment, LaneId, LaneKind, LaneProgress, LaneStage, Mending, Mode, Outcome,
+        PauseDepth, Phase, RunId, RunState, Severity, StepId, Tally, Timestamp, Verdict, Via,
     },
     plan::RuleAction,
     watch::Finding,
@@ -71,12 +76,14 @@ impl Night {
         let view = fold::begin(&first).unwrap();
         let mut night =
             Self { policy, view, events: vec![first], flight: None, dropped: false, now: 0, answers: Vec::new() };
+        let users = LaneProgress::new(LaneId::new("users"), LaneKind::Records, LaneStage::Done);
+        night.perform(vec![Effect::Emit(EventKind::LaneMoved { progress: users })]);
         night.go_on();
         night
     }
 
     fn input(&mut self, input: &Input) {
-        if matches!(input, Input::Landed(..)) {
+        if input.lands() {
             self.flight = None;
             self.dropped = false;
         }
@@ -113,6 +120,7 @@ impl Night {
                 Effect::Step(step) => self.fly(Flight::Step(step)),
                 Effect::Undo(step, _) => self.fly(Flight::Undo(step)),
                 Effect::ValidateLegacy => self.fly(Flight::LegacyValidation),
+                Effect::Mend(mend) => self.fly(Flight::Mend(Box::new(mend))),
                 Effect::Drop => self.dropped = self.flight.is_some(),
                 _ => {}
             }
@@ -125,12 +133,17 @@ impl Night {
             self.view.state,
             RunState::Stopped | RunState::Paused | RunState::AtGate | RunState::Failed | RunState::Stuck
         );
-        assert!(!held, "nothing begins while the run is {}", self.view.state);
-        if let Flight::Step(_) = flight {
-            assert!(self.view.rollback.is_none(), "no step forward in a rollback");
-        } else {
-            assert!(self.view.committed.is_none(), "no way back past the commit");
+        match &flight {
+            Flight::Mend(mend) => {
+                assert!(held, "records are mended only while the run is held, and it is {}", self.view.state);
+                let looks = mend.what.only_looks();
+                assert!(looks || (self.view.committed.is_none() && self.view.rollback.is_none()));
+            }
+            Flight::Step(_) => assert!(self.view.rollback.is_none(), "no step forward in a rollback"),
+            _ => assert!(self.view.committed.is_none(), "no way back past the commit"),
         }
+        let is_mend = matches!(flight, Flight::Mend(_));
+        assert!(is_mend || !held, "nothing begins while the run is {}", self.view.state);
         self.flight = Some(flight);
     }
 
@@ -144,6 +157,11 @@ impl Night {
     fn land(&mut self, result: Result<(), FaultKind>) {
         let Some(flight) = self.flight.clone() else { return };
         let kind = if self.dropped { Err(FaultKind::Cancelled) } else { result };
+        if let Flight::Mend(mend) = flight {
+            let done = Mended { summary: "2 mended, 0 left".into(), tally: Tally::ZERO, errors: Vec::new() };
+            let result = kind.map(|()| done).map_err(|kind| Fault::new(kind, "mend"));
+            return self.input(&Input::Mended(*mend, result));
+        }
         let result = kind.map(|()| StepDone::new("done")).map_err(|kind| Fault::new(kind, "act"));
         self.input(&Input::Landed(flight, result));
     }
@@ -174,6 +192,8 @@ impl Night {
         if self.view.committed.is_some() {
             assert!(self.view.rollback.is_none() && self.view.undo.is_empty());
         }
+        let mends = matches!(self.flight, Some(Flight::Mend(_)));
+        assert_eq!(self.view.mending.is_some(), mends, "the view says what is being mended");
         if self.view.state == RunState::RolledBack {
             assert!(self.view.undo.is_empty(), "rolled back means that nothing is left to undo");
         }
@@ -187,6 +207,10 @@ impl Night {
             assert_eq!(recovered.undo, self.view.undo, "recovery forgets no undo");
         }
     }
+}
+
+fn mend(what: Mending) -> Command {
+    Command::Mend { lane: LaneId::new("users"), what }
 }
 
 fn commands() -> impl Strategy<Value = Command> {
@@ -205,6 +229,8 @@ fn commands() -> impl Strategy<Value = Command> {
         Just(Command::Retry),
         Just(Command::Skip { step: StepId::new("validation/1"), reason: reason() }),
         Just(Command::Maintenance { on: true }),
+        Just(mend(Mending::Retry { keys: Vec::new() })),
+        Just(mend(Mending::Compare)),
     ]
 }
 
@@ -242,7 +268,8 @@ proptest! {
         for next in moves {
             match next {
                 Move::Order(command) => {
-                    let expected = legal(&night.view, &command, at(night.now)).is_ok();
+                    let flies = night.flight.is_some() && matches!(command, Command::Mend { .. });
+                    let expected = !flies && legal(&night.view, &command, at(night.now)).is_ok();
                     let before = night.events.len();
                     let taken = night.order(command);
                     prop_assert_eq!(taken, expected);
@@ -369,4 +396,42 @@ fn a_gate_nobody_opens_ends_an_unattended_run() {
     assert_eq!(night.view.state, RunState::AtGate);
     night.tick(61_000);
     assert_eq!(night.view.state, RunState::RollingBack);
+}
+
+#[test]
+fn records_are_mended_at_a_gate_and_the_run_waits_for_it() {
+    let mut night = Night::new(policy());
+    while night.view.gate.is_none() {
+        night.intend();
+        night.land(Ok(()));
+    }
+    assert!(night.order(mend(Mending::Retry { keys: vec!["7".into()] })));
+    let Some(Flight::Mend(flight)) = &night.flight else { panic!("{:?}", night.flight) };
+    assert_eq!((flight.lane.as_str(), flight.live), ("users", false));
+    assert!(!night.order(mend(Mending::Compare)), "one at a time");
+    night.evidence(Verdict::Pass);
+    assert!(night.order(Command::Approve { phase: Phase::Maintenance, waive: Vec::new() }));
+    assert!(matches!(night.flight, Some(Flight::Mend(_))), "the run waits");
+    night.land(Ok(()));
+    assert!(matches!(night.flight, Some(Flight::Step(_))), "and goes on by itself");
+    let said: Vec<String> = night.events.iter().map(|event| event.kind.sentence()).collect();
+    let told = |said: &String| said.starts_with("users: record 7, one") && said.ends_with("2 mended, 0 left");
+    assert!(said.iter().any(told), "{said:?}");
+}
+
+#[test]
+fn an_emergency_stop_ends_mending_and_says_what_is_left() {
+    let mut night = Night::new(policy());
+    while night.view.gate.is_none() {
+        night.intend();
+        night.land(Ok(()));
+    }
+    assert!(night.order(mend(Mending::Compare)));
+    assert!(night.order(Command::EmergencyStop { reason: "drill".into() }));
+    assert!(night.dropped);
+    night.land(Ok(()));
+    assert_eq!(night.view.state, RunState::Stopped);
+    let last = night.view.commands.iter().find(|command| command.order.name() == "compare").unwrap();
+    let CommandState::Failed(why) = &last.state else { panic!("{:?}", last.state) };
+    assert!(why.contains("stopped half-way"), "{why}");
 }

@@ -3,7 +3,7 @@
 use crate::{
     engine::view::{RollbackView, RunView, StepView, UndoEntry, VetoView},
     event::EventKind,
-    model::{Check, Phase, PhaseState, RunState, StepId, StepState, Timestamp},
+    model::{Check, Mending, Phase, PhaseState, RunState, StepId, StepState, Timestamp},
 };
 
 impl RunView {
@@ -65,7 +65,9 @@ impl RunView {
                 self.set(at, self.going_on(), format!("{step} skipped by {by}"));
             }
             EventKind::StepMoved { step, ratio, note } => {
-                if let Some(step) = self.step_mut(step) {
+                if let Some(mending) = self.mending.as_mut().filter(|mending| Mending::step(&mending.lane) == *step) {
+                    mending.note.clone_from(note);
+                } else if let Some(step) = self.step_mut(step) {
                     step.ratio = *ratio;
                     step.note.clone_from(note);
                 }

@@ -10,7 +10,7 @@ use crate::{
         lane::Which,
         records::{GONE, watermark_of},
     },
-    model::{BatchId, BatchState, ItemState, Timestamp},
+    model::{BatchId, BatchState, ItemState},
     ports::{BatchRow, Cursor, ItemRow},
 };
 use futures::{StreamExt, TryStreamExt, stream::FuturesOrdered};
@@ -95,15 +95,16 @@ impl<'a> Lister<'a> {
         lane.meter.set_listing(true);
         // Of a bucket that is listed for the first time nothing comes twice, and nothing is known.
         self.knows_nothing.store(self.files.is_listing() && lane.meter.tally().items() == 0, Ordering::Relaxed);
-        let asked = Timestamp::now();
         // Two pages of records may speak of the same file: the first one is known before the second is looked at.
         let at_once = if self.files.is_listing() { PAGES_AT_ONCE } else { 1 };
+        let held = self.files.held_back().await?;
         let mut writing = FuturesOrdered::new();
         let mut pages = pin!(self.files.listed(Which::All, from));
         while let Some(listed) = pages.next().await {
             let Listed { entries, standing, as_of } = listed?;
-            if !self.files.is_listing() && lane.noted("watermark").await?.is_none() {
-                let mark = watermark_of(as_of, asked);
+            if let Some(mark) = watermark_of(as_of, self.files.overlap(), held)
+                && lane.noted("watermark").await?.is_none()
+            {
                 lane.note("watermark", &mark.to_string().into()).await?;
             }
             writing.push_back(self.enlist(entries, standing));

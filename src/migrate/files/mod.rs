@@ -4,18 +4,19 @@
 //! `source` says which files there are.
 //! `listing` writes what the source has into the ledger; `mover` moves what the ledger says is open, batch by batch (`underway`);
 //! both run at the same time. `transfer` moves one blob and proves it, in `parts` if it is long; `existing` decides about
-//! objects that stand in the target already; `pace` says how many at once; `verify` compares in a run and `audit` for a
-//! person; `batches` does one batch; `write_back` tells the legacy table. A blob that stood in the
-//! target under a key that the run needs is kept aside before it is overwritten, and comes back from there.
+//! objects that stand in the target already; `verify` compares in a run and `audit` for a person; `batches` does one
+//! batch; `follow` what changes until the drain; `write_back` tells the legacy table. How many files move at once says the
+//! lane's pace. A blob that stood in the target under a key that the run needs is kept aside before it is overwritten, and
+//! comes back from there.
 
 mod audit;
 mod batches;
 mod compare;
 mod existing;
 mod facts;
+pub(crate) mod follow;
 mod listing;
 pub(crate) mod mover;
-mod pace;
 mod parts;
 pub(crate) mod passes;
 mod source;
@@ -36,13 +37,14 @@ pub use write_back::{clear_write_back, write_back};
 
 use super::{
     lane::{Lane, Track, Which},
+    records::may_fail,
     undo::{self, Undone},
     verified::counted,
 };
 use crate::{
     engine::{StepContext, StepDone},
     error::{Fault, FaultKind, Result},
-    model::{Check, Digest, ItemState, LaneKind, LaneStage, Limits, Record, Timestamp, Verdict},
+    model::{Check, Digest, ItemState, LaneKind, LaneStage, Record, Timestamp, Verdict},
     plan::{DatasetPlan, FileSetPlan},
     ports::{BlobMeta, BlobStore, ItemRow},
 };
@@ -70,8 +72,6 @@ const PROBE: &str = ".cutover-marker";
 /// Files at once that one batch is reckoned to keep busy: fewer than it has, since a batch stands still while the ledger
 /// takes its intents and its ends, and those waits shall leave no place empty.
 const FILES_OF_A_BATCH: usize = 4;
-/// Files at once to begin with, for each batch of records at once that the plan says.
-const FILES_PER_BATCH: usize = 4;
 
 /// Moves the bytes behind the dataset's records (lane `<name>-content`), SHA-256 in one pass, checked against the row,
 /// what was sent and what the target reports. Files that are there already are not moved again.
@@ -92,6 +92,18 @@ pub async fn copy(cx: &StepContext, dataset: &DatasetPlan) -> Result<StepDone> {
 /// As [`copy`].
 pub async fn copy_set(cx: &StepContext, set: &FileSetPlan) -> Result<StepDone> {
     let files = FileLane::of_set(cx, set, LaneStage::Copying)?;
+    let result = copy_all(&files).await;
+    files.lane.conclude(LaneStage::Verifying, result).await
+}
+
+/// The same after a comparison found that files are missing: asks all records again, because one may have come with a time
+/// of long ago.
+///
+/// # Errors
+/// As [`copy`].
+pub async fn copy_again(cx: &StepContext, dataset: &DatasetPlan) -> Result<StepDone> {
+    let files = FileLane::new(cx, dataset, LaneStage::Copying)?;
+    files.lane.note("listing", &serde_json::Value::Null).await?;
     let result = copy_all(&files).await;
     files.lane.conclude(LaneStage::Verifying, result).await
 }
@@ -128,7 +140,7 @@ async fn copy_all(files: &FileLane<'_>) -> Result<StepDone> {
     let summary = format!("{count} files of {} copied, {} bytes{besides}", lane.id, tally.bytes);
     let verdict = if tally.open() == 0 { Verdict::Pass } else { Verdict::Fail };
     let check = Check::new(format!("{} copied", lane.id), verdict, summary.clone(), Timestamp::now())
-        .limit(format!("at most {} failed, none pending", lane.cx.plan.migration.max_failures));
+        .limit(format!("at most {} failed, none pending", may_fail(lane).unwrap_or_default()));
     Ok(StepDone::new(summary).checks(vec![check]))
 }
 
@@ -224,27 +236,20 @@ impl<'a> FileLane<'a> {
 
     fn with(lane: Track<'a>, source: Source<'a>, from: &str, to: &'a str) -> Result<Self> {
         let cx = lane.cx;
-        let migration = &cx.plan.migration;
-        let limits =
-            Limits { bytes_per_s: migration.limit_bytes_per_s, requests_per_s: migration.limit_requests_per_s };
-        let planned = usize::try_from(migration.concurrency).unwrap_or(1) * FILES_PER_BATCH;
         let gear = Arc::new(Gear {
             signals: cx.signals.clone(),
             meter: Arc::clone(&lane.meter),
-            pace: pace::Pace::new(planned, limits),
+            pace: Arc::clone(&lane.pace),
             work: Arc::clone(&cx.work),
             lane: lane.id.clone(),
-            migration: migration.clone(),
+            migration: cx.plan.migration.clone(),
         });
         Ok(Self { lane, source, to, old: cx.ports.bucket(from)?, new: cx.ports.bucket(to)?, gear })
     }
 
     /// Follows the pace; gives how many batches or pages may be worked on at once.
     fn room(&self) -> usize {
-        let (files, why) = self.gear.pace.follow(self.lane.cx.signals.tuning(&self.lane.id));
-        self.lane.meter.set_concurrency(files);
-        self.lane.meter.slowed(why);
-        files.div_ceil(FILES_OF_A_BATCH) + 1
+        self.lane.room().div_ceil(FILES_OF_A_BATCH) + 1
     }
 
     /// What these records say about their files.

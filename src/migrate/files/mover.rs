@@ -308,7 +308,6 @@ impl<'a> Mover<'a> {
                     continue;
                 }
                 Err(fault) if lane.tries_again(&fault, attempt) => {
-                    files.gear.pace.trouble(fault.kind);
                     lane.meter.batch(false, || run.progress(BatchState::Retrying, &fault.chain()));
                     lane.wait_after(&fault, attempt).await?;
                 }

@@ -202,7 +202,7 @@ impl Upload<'_> {
                 let send = store.send(&key, &upload, number, bytes.clone(), sha256);
                 match gear.signals.unless_stopped("send a part", send).await {
                     Err(fault) if fault.kind.is_retryable() && attempt < gear.migration.attempts.max(1) => {
-                        gear.pace.trouble(fault.kind);
+                        gear.pace.trouble(&fault);
                         gear.signals.wait(retry::wait(&fault, attempt, gear.migration.backoff)).await?;
                     }
                     ended => return ended,

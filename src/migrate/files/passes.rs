@@ -13,7 +13,7 @@ use crate::{
         records::{GONE, fingerprint, watermark, watermark_of},
         undo,
     },
-    model::{BatchId, BatchState, ItemState, Timestamp},
+    model::{BatchId, BatchState, ItemState},
     ports::{BatchQuery, BatchRow, Cursor, ItemQuery, ItemRow},
 };
 use futures::StreamExt;
@@ -91,12 +91,15 @@ pub(super) async fn catch_up(lister: &Lister<'_>, mover: &Mover<'_>) -> Result<O
 }
 
 /// What a pass found.
-struct Passed {
+pub(super) struct Passed {
+    /// Files of the source that it saw.
     seen: u64,
-    brought: u64,
+    /// Those that the target did not hold as they are now.
+    pub(super) brought: u64,
 }
 
-async fn pass(lister: &Lister<'_>, mover: &Mover<'_>) -> Result<Passed> {
+/// One pass over what changed; over everything, where nothing says what did.
+pub(super) async fn pass(lister: &Lister<'_>, mover: &Mover<'_>) -> Result<Passed> {
     let files = lister.files();
     let lane = &files.lane;
     let since = match &files.source {
@@ -104,12 +107,12 @@ async fn pass(lister: &Lister<'_>, mover: &Mover<'_>) -> Result<Passed> {
         Source::Listing(_) => None,
     };
     let which = since.map_or(Which::All, Which::Since);
-    let asked = Timestamp::now();
+    let held = files.held_back().await?;
     let mut pages = pin!(files.listed(which, Cursor::START));
     let (mut seen, mut brought, mut next_mark) = (0, 0, None);
     while let Some(listed) = pages.next().await {
         let Listed { mut entries, as_of, .. } = listed?;
-        next_mark.get_or_insert_with(|| watermark_of(as_of, asked));
+        next_mark.get_or_insert_with(|| watermark_of(as_of, files.overlap(), held));
         seen += entries.len() as u64;
         while !entries.is_empty() {
             // What the ledger knows of a file takes more memory than what the listing says.
@@ -121,7 +124,7 @@ async fn pass(lister: &Lister<'_>, mover: &Mover<'_>) -> Result<Passed> {
     if brought > 0 {
         mover.move_open().await?;
     }
-    if let Some(mark) = next_mark.filter(|_| !files.is_listing()) {
+    if let Some(mark) = next_mark.flatten() {
         lane.note("watermark", &mark.to_string().into()).await?;
     }
     Ok(Passed { seen, brought })

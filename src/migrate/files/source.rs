@@ -7,7 +7,7 @@ use crate::{
     error::{Fault, FaultKind, Result},
     migrate::{
         lane::{Lane, Which},
-        records::fingerprint,
+        records::{fingerprint, passes::held_back},
     },
     model::Timestamp,
     plan::{BlobPlan, FileSetPlan},
@@ -18,7 +18,7 @@ use futures::{
     stream::{self, BoxStream},
 };
 use serde_json::{Value, json};
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 /// Blobs on a page of a listing.
 const PAGE: u32 = 1000;
@@ -57,6 +57,22 @@ impl<'a> FileLane<'a> {
     /// Whether the bucket says which files there are, and nobody what they must be.
     pub(crate) const fn is_listing(&self) -> bool {
         matches!(self.source, Source::Listing(_))
+    }
+
+    /// How long before the source's clock a change of it may become visible.
+    pub(crate) const fn overlap(&self) -> Duration {
+        match &self.source {
+            Source::Records { lane, .. } => lane.dataset.overlap,
+            Source::Listing(_) => Duration::ZERO,
+        }
+    }
+
+    /// Since when a transaction of the source of its records is open, if one is.
+    pub(crate) async fn held_back(&self) -> Result<Option<Timestamp>> {
+        match &self.source {
+            Source::Records { lane, .. } => held_back(lane, &lane.old).await,
+            Source::Listing(_) => Ok(None),
+        }
     }
 
     /// The dataset whose files these are.

@@ -4,11 +4,11 @@
 //!
 //! One attempt: trying again is the caller's. Must never enter: which state an item is in.
 
-use super::{pace::Pace, parts};
+use super::parts;
 use crate::{
     engine::Signals,
     error::{Fault, FaultKind, Result},
-    migrate::meter::Meter,
+    migrate::{meter::Meter, pace::Pace},
     model::{Digest, LaneId},
     plan::MigrationPlan,
     ports::{BlobBody, BlobMeta, BlobStore, PartsDigest, Put, Work},

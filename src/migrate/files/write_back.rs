@@ -92,7 +92,8 @@ pub async fn write_back(cx: &StepContext, dataset: &DatasetPlan) -> Result<StepD
 }
 
 fn conclude(files: &FileLane<'_>, plan: &WriteBackPlan, so_far: &SoFar, added: &[String]) -> Result<StepDone> {
-    let allowed = files.lane.cx.plan.migration.max_failures;
+    let lane = &files.lane;
+    let allowed = lane.cx.plan.may_fail(&lane.id, Some(so_far.moved)).unwrap_or_default();
     let value = format!("{} of {} rows", so_far.moved - so_far.without_row, so_far.moved);
     let passed = so_far.without_row <= allowed;
     let verdict = if passed { Verdict::Pass } else { Verdict::Fail };

@@ -15,10 +15,12 @@ fn dataset(map: &[(&str, &str)], drop: &[&str], back: Option<&[&str]>) -> Datase
         to: SetPlan { store: "new".into(), name: "users".into() },
         key: "id".into(),
         updated: Some("updated_at".into()),
+        overlap: std::time::Duration::from_secs(2),
         map: map.iter().map(|(k, v)| ((*k).to_string(), (*v).to_string())).collect(),
         drop: drop.iter().map(ToString::to_string).collect(),
         on_conflict: crate::plan::OnConflict::Overwrite,
         back: back.map(|fields| fields.iter().map(ToString::to_string).collect()),
+        continue_on_error: None,
         fields: FieldsPlan::default(),
         blob: Some(BlobPlan {
             from: "media".into(),

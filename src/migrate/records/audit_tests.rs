@@ -1,11 +1,11 @@
-use super::{Take, audit, audit_since, audited, copy, decide, repair, retry_failed, verify};
+use super::{audit, audit_since, audited, copy, decide, mend, repair, retry_failed, verify};
 use crate::{
     error::FaultKind,
     migrate::{
         undo_records,
         world::{World, user, users},
     },
-    model::{ItemState, LaneId},
+    model::{ItemState, LaneId, Mending, Take},
     plan::{DatasetPlan, OnConflict},
     ports::{ItemVerdict, VerdictQuery, Work, fakes::Mishap},
 };
@@ -51,7 +51,7 @@ async fn every_difference_is_kept_and_mended_by_class() {
     for (verdict, mended, left) in
         [(ItemVerdict::Differs, 60, 0), (ItemVerdict::OnlyInSource, 1, 0), (ItemVerdict::OnlyInTarget, 1, 1)]
     {
-        let done = repair(&cx, &users(), verdict).await.unwrap();
+        let done = repair(&cx, &users(), verdict, &[]).await.unwrap();
         assert_eq!((done.mended, done.left), (mended, left), "{done:?}");
     }
     assert_eq!(
@@ -98,14 +98,45 @@ async fn what_failed_is_kept_with_its_row_and_moved_when_it_can_be() {
     let items = world.work.all(&LaneId::new("users"));
     assert_eq!(items["4"].facts.as_ref().unwrap()["row"]["id"], 4);
     assert_eq!(items["5"].facts.as_ref().unwrap()["row"]["email"], "no names");
-    let done = retry_failed(&world.start(), &users()).await.unwrap();
+    let done = retry_failed(&world.start(), &users(), &[]).await.unwrap();
     assert_eq!((done.mended, done.left), (0, 2));
     world.new.heal();
     world.old.put("users", user(5));
-    let done = retry_failed(&world.start(), &users()).await.unwrap();
+    let done = retry_failed(&world.start(), &users(), &[]).await.unwrap();
     assert_eq!((done.mended, done.left), (2, 0));
     let items = world.work.all(&LaneId::new("users"));
     assert!(items.values().all(|item| item.state == ItemState::Verified && item.facts.is_none()), "{items:?}");
+}
+
+#[tokio::test]
+async fn single_records_are_retried_and_repaired_and_the_others_left() {
+    let mut world = World::new(10, 0);
+    world.plan.migration.max_failures = 5;
+    for key in ["3", "4"] {
+        world.new.poison(key);
+    }
+    copy(&world.start(), &users()).await.unwrap();
+    world.new.heal();
+    let done = retry_failed(&world.start(), &users(), &["4".into(), "7".into()]).await.unwrap();
+    assert_eq!((done.mended, done.left), (1, 0), "7 has not failed");
+    let items = world.work.all(&LaneId::new("users"));
+    assert_eq!((items["4"].state, items["3"].state), (ItemState::Verified, ItemState::Failed));
+    world.old.remove("users", "3");
+    let done = retry_failed(&world.start(), &users(), &["3".into()]).await.unwrap();
+    assert_eq!((done.mended, done.left), (1, 0), "gone from the source, so that nothing is left to move");
+
+    for key in [5, 6] {
+        world.new.put("users", json!({"id": key, "email": "torn"}));
+    }
+    let cx = world.start();
+    audit(&cx, &users(), false, true).await.unwrap();
+    let only_five = Mending::Repair { verdict: ItemVerdict::Differs, keys: vec!["5".into()] };
+    assert_eq!(mend(&cx, &users(), &only_five, false).await.unwrap(), "1 mended, 0 left");
+    assert_eq!(world.new.row("users", "6").unwrap().text("email").as_deref(), Some("torn"));
+    assert_ne!(world.new.row("users", "5").unwrap().text("email").as_deref(), Some("torn"));
+    assert_eq!(kept(&world, ItemVerdict::Differs).await.len(), 1, "the other is still in the list");
+    let said = mend(&cx, &users(), &Mending::Compare, false).await.unwrap();
+    assert_eq!(said, "8 same, 1 different, 0 missing, 0 extra, 0 moving");
 }
 
 /// Rows 1 to 4 stand on the new side before the run; the first is the same already.

@@ -10,6 +10,7 @@ use crate::{
     migrate::{
         convert::Mapped,
         lane::{Lane, by_key},
+        meter::Part,
         undo,
     },
     model::{BatchId, BatchProgress, BatchState, Digest, ItemState, Key, Record, Timestamp},
@@ -80,6 +81,19 @@ struct Run<'j> {
     sheet: Option<Sheet>,
 }
 
+impl Sheet {
+    /// Keeps each of these records, which were to be a block, by itself.
+    fn part(&mut self, lane: &Lane<'_>, batch: &BatchId, block: Vec<(String, Digest)>) {
+        let before = self.items.len();
+        self.items.extend(block.into_iter().map(|(key, digest)| fresh(lane, batch, &key, digest)));
+        for (_, kept) in &mut self.places {
+            if let Kept::Block(at) = *kept {
+                *kept = Kept::Item(before + at);
+            }
+        }
+    }
+}
+
 impl<'a> Mover<'a> {
     /// A mover whose next batch has the number after this one.
     pub(crate) const fn new(lane: &'a Lane<'a>, last_number: u64) -> Self {
@@ -127,6 +141,7 @@ impl<'a> Mover<'a> {
     }
 
     async fn attempts(&self, run: &mut Run<'_>) -> Result<()> {
+        self.lane.pace.rows(run.entries.len() as u64, run.bytes, &self.lane.cx.signals).await?;
         loop {
             run.attempt += 1;
             self.lane.meter.batch(true, || self.progress(run, BatchState::Running, 0, ""));
@@ -226,11 +241,14 @@ impl<'a> Mover<'a> {
             }
         }
         let row = self.row(run, BatchState::Running, failed(&sheet.items), "");
-        if sheet.block.is_empty() {
-            lane.once("save a batch's intent", work.save(&row, &sheet.items)).await?;
+        let block = RecordBlock { state: ItemState::Pending, records: std::mem::take(&mut sheet.block) };
+        if !block.records.is_empty()
+            && lane.once("save a batch's intent", work.save_block(&row, &block, &sheet.items)).await?
+        {
+            sheet.block = block.records;
         } else {
-            let block = RecordBlock { state: ItemState::Pending, records: sheet.block.clone() };
-            lane.once("save a batch's intent", work.save_block(&row, &block, &sheet.items)).await?;
+            sheet.part(lane, &run.batch, block.records);
+            lane.once("save a batch's intent", work.save(&row, &sheet.items)).await?;
         }
         self.note_failures(&sheet.items);
         for item in &sheet.items {
@@ -291,7 +309,7 @@ impl<'a> Mover<'a> {
             lane.meter.turned(Some(from), to.state);
         }
         lane.meter.turned_all(Some(ItemState::Pending), common, together);
-        lane.meter.moved(run.entries.len() as u64, run.bytes);
+        lane.moved(run.entries.len() as u64, run.bytes);
         lane.meter.landed(run.bytes);
         lane.meter.offer();
         Ok(failed)
@@ -342,6 +360,7 @@ impl<'a> Mover<'a> {
                 Err(fault) if fault.kind != FaultKind::Cancelled => return Ok(ends),
                 Err(fault) => return Err(fault),
             };
+            lane.meter.did(Part::Verified, some.len() as u64);
             for at in some {
                 if kinds.holds(rows.get(key(*at)), &sheet.written[*at]) {
                     ends[*at] = End::Verified;

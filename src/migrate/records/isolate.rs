@@ -2,7 +2,10 @@
 
 use crate::{
     error::{Fault, FaultKind, Result},
-    migrate::lane::{Lane, Side},
+    migrate::{
+        lane::{Lane, Side},
+        meter::Part,
+    },
     model::Record,
     ports::WriteOutcome,
 };
@@ -23,6 +26,7 @@ pub(crate) async fn write_isolating(lane: &Lane<'_>, side: &Side, records: &[Rec
         }
         match lane.once(&doing, side.store.write(&side.set, &records[range.clone()])).await {
             Ok(list) if list.len() == range.len() => {
+                lane.meter.did(Part::Written, range.len() as u64);
                 for (place, outcome) in range.zip(list) {
                     outcomes[place] = outcome;
                 }

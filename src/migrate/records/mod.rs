@@ -1,14 +1,16 @@
 //! The records of a dataset: copied, caught up with what changes meanwhile, verified.
 //!
 //! `parts` says what the main pass reads, `batch` moves one batch record by record and `bulk` as one, `passes` finds what else
-//! must move, `judge` compares a page, `stretches` whole stretches, `verify` and `audit` all of them (for the run, and for a
-//! person who asks), `since` what may have changed after that. What the order of writes to the
+//! must move, `follow` does so until the drain, with `sweep`; `judge` compares a page, `stretches` whole stretches, `verify` and
+//! `audit` all of them (for the run, and for a person who asks), `since` what may have changed after that; `sides` lays one
+//! record open, `repair` mends. What the order of writes to the
 //! ledger guarantees: an item's `before` is durable before the target is touched, and a batch is `Done` only after the
 //! target has acknowledged it, so that a process that dies anywhere is resumed without loss.
 
 mod audit;
 pub(crate) mod batch;
 pub(crate) mod bulk;
+pub(crate) mod follow;
 mod intent;
 mod isolate;
 mod judge;
@@ -16,21 +18,25 @@ mod parts;
 pub(crate) mod passes;
 mod repair;
 mod sheet;
+mod sides;
 mod since;
 mod standing;
 mod stretches;
+mod sweep;
 mod verify;
 
 pub use audit::{RecordAudit, audit, audited};
 pub(crate) use isolate::write_isolating;
 pub(crate) use passes::{GONE, gone_before};
-pub use repair::{Repair, Take, decide, repair, retry_failed};
+pub use repair::{Repair, decide, mend, repair, retry_failed};
+pub use sides::{BothSides, FieldPair, Seen, both_sides};
 pub use since::audit_since;
 pub(crate) use standing::merged;
 pub(crate) use verify::{Standing, fingerprint};
 pub use verify::{verify, verify_live};
 
 use super::{
+    agreed, backup,
     lane::{Lane, Track, Which},
     pump::pump,
     undo,
@@ -47,30 +53,42 @@ use batch::{Job, Mover};
 use bulk::Bulk;
 use futures::StreamExt as _;
 use parts::Parts;
+use passes::Reach;
 use std::time::Duration;
-
-/// How far before the store's own clock a watermark is set: its answer has whole seconds, and a transaction may commit
-/// a moment after the time it wrote down.
-const OVERLAP: Duration = Duration::from_secs(2);
-/// The same where the store does not say what time it is, and this machine's clock must do.
-const OVERLAP_UNSAID: Duration = Duration::from_mins(1);
 
 /// Moves the dataset's records to the new side, then carries what changed meanwhile until nothing new comes. A batch that
 /// goes record by record is read back right after it was written; one in bulk is compared by [`verify`].
 ///
 /// # Errors
-/// `Unmet` when more than `max_failures` records failed; the fault of the last attempt when a server stays away;
-/// `Cancelled` when stopped. In every case it can be called again and goes on where it was.
+/// `Unmet` when a side is not fit for the lane, or more than `max_failures` records failed; the fault of the last attempt
+/// when a server stays away; `Cancelled` when stopped. In every case it can be called again and goes on where it was.
 pub async fn copy(cx: &StepContext, dataset: &DatasetPlan) -> Result<StepDone> {
     let lane = Lane::new(cx, dataset, LaneKind::Records, LaneStage::Copying)?;
-    let result = copy_all(&lane).await;
+    let result = copy_all(&lane, Reach::Changes).await;
     lane.conclude(LaneStage::Verifying, result).await
 }
 
-async fn copy_all(lane: &Lane<'_>) -> Result<StepDone> {
+/// The same after a comparison found that the source was written since: reads all of it again, because what was written may
+/// bear a time of long ago, or the one it had before.
+///
+/// # Errors
+/// As [`copy`].
+pub async fn copy_again(cx: &StepContext, dataset: &DatasetPlan) -> Result<StepDone> {
+    let lane = Lane::new(cx, dataset, LaneKind::Records, LaneStage::Copying)?;
+    let result = copy_all(&lane, Reach::Everything).await;
+    lane.conclude(LaneStage::Verifying, result).await
+}
+
+async fn copy_all(lane: &Lane<'_>, reach: Reach) -> Result<StepDone> {
+    backup::note_written(lane.cx, lane.dataset).await?;
     undo::finish_begun(undo::Undone::Records(lane)).await?;
+    let told = agreed::ensure(lane).await?;
     lane.take_stock().await?;
-    lane.meter.set_total(Some(lane.count(&lane.old).await?));
+    let total = match told {
+        Some(count) => count,
+        None => lane.count(&lane.old).await?,
+    };
+    lane.meter.set_total(Some(total));
     lane.meter.offer();
     note_standing(lane).await?;
     let rows = lane.once("ask the ledger for batches", lane.cx.work.batches(Some(&lane.id))).await?;
@@ -78,7 +96,7 @@ async fn copy_all(lane: &Lane<'_>) -> Result<StepDone> {
     let mover = Mover::new(lane, rows.last().map_or(0, |row| row.number).max(parts.count()));
     passes::redo(&mover, &[ItemState::Failed]).await?;
     main_pass(&mover, &parts).await?;
-    passes::catch_up(&mover).await?;
+    passes::catch_up(&mover, reach).await?;
     passes::redo(&mover, &[ItemState::Pending]).await?;
     passes::drop_gone(&mover).await?;
     passes::tidy(&mover).await?;
@@ -99,7 +117,7 @@ fn done(lane: &Lane<'_>, settled: Option<&str>) -> StepDone {
     let summary = settled.map_or_else(|| summary.clone(), |settled| format!("{summary}; {settled}"));
     let verdict = if tally.pending == 0 { Verdict::Pass } else { Verdict::Fail };
     let check = Check::new(format!("{} copied", lane.id), verdict, summary.clone(), Timestamp::now())
-        .limit(format!("at most {} failed, none pending", lane.cx.plan.migration.max_failures));
+        .limit(format!("at most {} failed, none pending", may_fail(lane).unwrap_or_default()));
     StepDone::new(summary).checks(vec![check])
 }
 
@@ -122,10 +140,18 @@ async fn main_pass(mover: &Mover<'_>, parts: &Parts) -> Result<()> {
     pump(lane, jobs, || mover.room(), |job| mover.move_batch(job)).await
 }
 
-/// The watermark that a read which began at `asked` and brought `as_of` stands for.
-pub(crate) fn watermark_of(as_of: Option<Timestamp>, asked: Timestamp) -> Timestamp {
-    let (at, overlap) = as_of.map_or((asked, OVERLAP_UNSAID), |at| (at, OVERLAP));
-    at.saturating_sub(overlap).unwrap_or(Timestamp::MIN)
+/// A transaction that is open for longer holds no watermark back: it would make every pass read what changed since. What it
+/// writes is found by a sweep and by the comparison.
+const HELD: Duration = Duration::from_mins(15);
+
+/// The watermark that a read stands for: the store's own clock when it answered, less the overlap, or when the oldest
+/// transaction began that was open then. A store that does not say what time it is gives none, and every pass reads all of
+/// it: no other clock can stand in for the one that writes the timestamps.
+pub(crate) fn watermark_of(as_of: Option<Timestamp>, overlap: Duration, held: Option<Timestamp>) -> Option<Timestamp> {
+    let before = |by: Duration| as_of.map(|at| at.saturating_sub(by).unwrap_or(Timestamp::MIN));
+    let mark = before(overlap)?;
+    let longest = mark.min(before(HELD)?);
+    Some(held.map_or(mark, |held| held.clamp(longest, mark)))
 }
 
 /// From when on changes of the source have not been carried yet.
@@ -154,15 +180,21 @@ async fn note_standing(lane: &Lane<'_>) -> Result<()> {
     lane.note("standing", &chunks.into()).await
 }
 
+/// How many items of the lane may fail, as far as that can be said yet.
+pub(crate) fn may_fail(lane: &Track<'_>) -> Option<u64> {
+    lane.cx.plan.may_fail(&lane.id, lane.meter.whole())
+}
+
 /// More failures than the plan allows.
 pub(crate) fn too_many(lane: &Track<'_>, failed: u64, first: Option<&str>) -> Result<()> {
-    let limit = lane.cx.plan.migration.max_failures;
-    if failed <= limit {
-        return Ok(());
-    }
+    let Some(limit) = may_fail(lane).filter(|limit| failed > *limit) else { return Ok(()) };
+    let why = if lane.cx.plan.continues_on_error(&lane.id) {
+        format!("{limit} may")
+    } else {
+        "and `continue_on_error = false` ends the lane at the first".to_owned()
+    };
     let first = first.map(|first| format!("; first {first}")).unwrap_or_default();
-    Err(Fault::new(FaultKind::Unmet, format!("move {}", lane.id))
-        .detail(format!("{failed} failed, {limit} may{first}")))
+    Err(Fault::new(FaultKind::Unmet, format!("move {}", lane.id)).detail(format!("{failed} failed, {why}{first}")))
 }
 
 #[cfg(test)]
@@ -171,5 +203,7 @@ mod audit_tests;
 mod bulk_tests;
 #[cfg(test)]
 mod fields_tests;
+#[cfg(test)]
+mod pace_tests;
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@
 //! finished batches are a chain, and the pass goes on where it ends. Which parts there are is kept in the ledger before the
 //! first page. Must never enter: what becomes of a page.
 
-use super::{batch::Mover, watermark_of};
+use super::{batch::Mover, passes::held_back, watermark_of};
 use crate::{
     error::{Fault, Result},
     migrate::lane::{Lane, Paged},
@@ -128,13 +128,13 @@ impl Parts {
         let lane = mover.lane;
         let mut parts: Vec<BoxStream<'s, Result<(Cursor, P)>>> =
             self.open().into_iter().map(|from| read(from).boxed()).collect();
-        let asked = Timestamp::now();
+        let held = held_back(lane, &lane.old).await?;
         let first = match parts.first_mut() {
             Some(part) => part.next().await,
             None => None,
         };
         if let Some(Ok((_, page))) = &first {
-            note_watermark(lane, page.as_of(), asked).await?;
+            note_watermark(lane, watermark_of(page.as_of(), lane.dataset.overlap, held)).await?;
             lane.meter.set_total(page.total());
         }
         let found = |read: Result<(Cursor, P)>| {
@@ -171,11 +171,13 @@ async fn choose(lane: &Lane<'_>) -> Result<Vec<Cursor>> {
 }
 
 /// Keeps the first watermark of the lane.
-async fn note_watermark(lane: &Lane<'_>, as_of: Option<Timestamp>, asked: Timestamp) -> Result<()> {
-    if lane.noted("watermark").await?.is_none() {
-        lane.note("watermark", &watermark_of(as_of, asked).to_string().into()).await?;
+async fn note_watermark(lane: &Lane<'_>, mark: Option<Timestamp>) -> Result<()> {
+    match mark {
+        Some(mark) if lane.noted("watermark").await?.is_none() => {
+            lane.note("watermark", &mark.to_string().into()).await
+        }
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use crate::{
     error::Result,
     migrate::{
         convert::{FILTERED, Mapped},
-        lane::{ReadPage, Track, Which, by_key},
+        lane::{Lane, ReadPage, Side, Track, Which, by_key},
         undo,
     },
     model::{BatchState, ItemState, Key, Record, Timestamp},
@@ -20,7 +20,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     pin::pin,
     sync::{
-        OnceLock,
+        Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -30,32 +30,64 @@ const PASSES: u32 = 8;
 /// The reason of items whose record is no longer in the source.
 pub(crate) const GONE: &str = "gone from the source";
 
+/// Keys of deleted records that are kept until a pass is over. Of more than these a look at all items finds the rest.
+const TOLD: usize = 10_000;
+
+/// What a pass reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// What changed since the watermark, as far as timestamps tell. Everything where they tell nothing.
+    Changes,
+    /// Everything.
+    Everything,
+}
+
+/// What a pass brought.
+#[derive(Debug, Default)]
+pub(crate) struct Passed {
+    /// Records that the target did not hold as they are now.
+    pub(crate) brought: u64,
+    /// Keys that the source says were deleted: some of them, if there are very many.
+    pub(crate) told: Vec<Key>,
+}
+
 /// Carries what changed in the source since the watermark, pass after pass, until one brings nothing new. Without a
 /// field that says when a record changed, each pass reads the whole source.
-pub(super) async fn catch_up(mover: &Mover<'_>) -> Result<()> {
+pub(super) async fn catch_up(mover: &Mover<'_>, first: Reach) -> Result<()> {
+    let mut reach = first;
     for _ in 0..PASSES {
-        if pass(mover).await? == 0 {
+        let passed = pass(mover, reach).await?;
+        drop_told(mover.lane, passed.told).await?;
+        if passed.brought == 0 {
             break;
         }
+        reach = Reach::Changes;
     }
     Ok(())
 }
 
-/// One pass: how many records it brought. Its own first page becomes the next watermark, once all of it is carried.
-async fn pass(mover: &Mover<'_>) -> Result<u64> {
+/// One pass. Its own first page becomes the next watermark, once all of it is carried.
+pub(crate) async fn pass(mover: &Mover<'_>, reach: Reach) -> Result<Passed> {
     let lane = mover.lane;
-    let since = watermark(lane).await?.filter(|_| lane.old.set.updated.is_some());
+    let tells = reach == Reach::Changes && lane.old.set.updated.is_some();
+    let held = held_back(lane, &lane.old).await?;
+    let since = watermark(lane).await?.filter(|_| tells);
     let which = since.map_or(Which::All, Which::Since);
     let limit = lane.compared_at_once();
     let pages = lane.pages(&lane.old, which, Cursor::START, limit);
-    let asked = Timestamp::now();
     let brought = AtomicU64::new(0);
+    let told = Mutex::new(Vec::new());
     let next_mark = OnceLock::new();
     let jobs = stream::unfold(Box::pin(pages), |mut pages| async {
         loop {
             let job = match pages.next().await? {
                 Ok(read) => {
-                    let _mark = next_mark.get_or_init(|| watermark_of(read.page.as_of, asked));
+                    let _mark = next_mark.get_or_init(|| watermark_of(read.page.as_of, lane.dataset.overlap, held));
+                    {
+                        let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+                        let room = TOLD.saturating_sub(told.len());
+                        told.extend(read.page.gone.iter().take(room).cloned());
+                    }
                     fresh(mover, read).await
                 }
                 Err(fault) => Err(fault),
@@ -75,10 +107,46 @@ async fn pass(mover: &Mover<'_>) -> Result<u64> {
         },
     )
     .await?;
-    if let Some(mark) = next_mark.into_inner() {
+    if let Some(mark) = next_mark.into_inner().flatten() {
         lane.note("watermark", &mark.to_string().into()).await?;
     }
-    Ok(brought.into_inner())
+    Ok(Passed { brought: brought.into_inner(), told: told.into_inner().unwrap_or_else(PoisonError::into_inner) })
+}
+
+/// Since when a transaction of a side is open, if one is: its changes bear that time. Asked before anything is read.
+pub(crate) async fn held_back(lane: &Lane<'_>, side: &Side) -> Result<Option<Timestamp>> {
+    if side.set.updated.is_none() {
+        return Ok(None);
+    }
+    let doing = format!("ask {} for open transactions", side.name);
+    Ok(lane.call(&doing, || side.store.open_transactions(&side.set)).await?.oldest)
+}
+
+/// Takes back what the source says was deleted, once it is seen not to be there; gives how many.
+pub(crate) async fn drop_told(lane: &Lane<'_>, told: Vec<Key>) -> Result<u64> {
+    let together = usize::try_from(lane.cx.plan.migration.batch_records).unwrap_or(1).max(1);
+    let mut gone = 0;
+    for keys in told.chunks(together) {
+        let mut items: Vec<ItemRow> =
+            lane.items_of(keys.iter().map(|key| key.0.clone()).collect()).await?.into_values().collect();
+        items.retain(may_go);
+        gone += drop_missing(lane, items).await?;
+    }
+    Ok(gone)
+}
+
+/// Takes those of these items back that the source does not have any more; gives how many.
+pub(super) async fn drop_missing(lane: &Lane<'_>, mut items: Vec<ItemRow>) -> Result<u64> {
+    let keys: Vec<Key> = items.iter().map(|item| Key(item.key.clone())).collect();
+    let found = lane.fetch(&lane.old, &keys).await?;
+    items.retain(|item| !found.contains_key(&item.key));
+    undo::take_back_gone(lane, &items).await?;
+    Ok(items.len() as u64)
+}
+
+/// Whether an item is one to be taken back if the source does not have it.
+pub(super) fn may_go(item: &ItemRow) -> bool {
+    !item.key.starts_with(NO_KEY) && (item.state != ItemState::Skipped || item.reason == FILTERED)
 }
 
 /// The records of a page that the target does not hold as they are now, as an extra batch.
@@ -191,12 +259,8 @@ pub(crate) async fn drop_gone(mover: &Mover<'_>) -> Result<()> {
     let mut pages = pin!(lane.items(&query));
     while let Some(items) = pages.next().await {
         let mut items = items?;
-        items.retain(|item| !item.key.starts_with(NO_KEY));
-        items.retain(|item| item.state != ItemState::Skipped || item.reason == FILTERED);
-        let keys: Vec<Key> = items.iter().map(|item| Key(item.key.clone())).collect();
-        let found = lane.fetch(&lane.old, &keys).await?;
-        items.retain(|item| !found.contains_key(&item.key));
-        undo::take_back_gone(lane, &items).await?;
+        items.retain(may_go);
+        drop_missing(lane, items).await?;
         lane.cx.signals.breathe().await?;
     }
     Ok(())

@@ -4,6 +4,7 @@
 //! Neighbours: `audit` found the differences, `batch` writes. Must never enter: deleting a row that the run did not write.
 
 use super::{
+    audit,
     batch::{Job, Mover, NO_KEY},
     intent::OVERWRITE,
     judge::{self, Judged},
@@ -13,13 +14,13 @@ use crate::{
     engine::StepContext,
     error::Result,
     migrate::{lane::Lane, undo},
-    model::{ItemState, Key, LaneKind, LaneStage, Record, Timestamp},
+    model::{ItemState, Key, LaneKind, LaneStage, Mending, Record, Take, Timestamp, text},
     plan::DatasetPlan,
     ports::{ItemQuery, ItemRow, ItemVerdict, KEPT, VerdictQuery, VerdictRow},
 };
 use futures::StreamExt;
 use serde::Serialize;
-use std::{collections::BTreeMap, pin::pin};
+use std::{collections::BTreeMap, fmt, pin::pin};
 
 /// What a repair came to.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -32,6 +33,13 @@ pub struct Repair {
     pub first: String,
 }
 
+impl fmt::Display for Repair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} mended, {} left", self.mended, self.left)?;
+        if self.first.is_empty() { Ok(()) } else { write!(f, ", first {}", text::clean(&self.first, 300)) }
+    }
+}
+
 impl Repair {
     fn leaves(&mut self, key: &str, why: &str) {
         self.left += 1;
@@ -41,17 +49,17 @@ impl Repair {
     }
 }
 
-/// Makes the records of one verdict of the last comparison the same on both sides, as the source has them. A row that only
-/// the target has is deleted if the run wrote it; any other is left alone, whoever asks.
+/// Makes the records of one verdict of the last comparison (those of these keys, or all) the same on both sides, as the
+/// source has them. A row that only the target has is deleted if the run wrote it; any other is left alone, whoever asks.
 ///
 /// # Errors
 /// What a port says after all attempts; `Cancelled` when stopped. It can be called again and goes on.
-pub async fn repair(cx: &StepContext, dataset: &DatasetPlan, verdict: ItemVerdict) -> Result<Repair> {
+pub async fn repair(cx: &StepContext, dataset: &DatasetPlan, verdict: ItemVerdict, keys: &[String]) -> Result<Repair> {
     let lane = Lane::new(cx, dataset, LaneKind::Records, LaneStage::Copying)?;
     lane.take_stock().await?;
     let mover = mover(&lane).await?;
     let limit = cx.plan.migration.batch_records;
-    let mut query = VerdictQuery { verdicts: vec![verdict], limit, ..VerdictQuery::default() };
+    let mut query = VerdictQuery { verdicts: vec![verdict], keys: keys.to_vec(), limit, ..VerdictQuery::default() };
     let mut done = Repair::default();
     loop {
         let rows = lane.once("ask the ledger for verdicts", cx.work.verdicts(&lane.id, &query)).await?;
@@ -70,13 +78,36 @@ pub async fn repair(cx: &StepContext, dataset: &DatasetPlan, verdict: ItemVerdic
     Ok(done)
 }
 
-/// Moves again what failed in the lane, and says how many records of it still do.
+/// Does what a person orders about records of the dataset's lane, and says in a line what came out.
 ///
 /// # Errors
 /// As [`repair`].
-pub async fn retry_failed(cx: &StepContext, dataset: &DatasetPlan) -> Result<Repair> {
+pub async fn mend(cx: &StepContext, dataset: &DatasetPlan, what: &Mending, live: bool) -> Result<String> {
+    let done = match what {
+        Mending::Retry { keys } => retry_failed(cx, dataset, keys).await?,
+        Mending::Decide { keys, take } => decide(cx, dataset, keys, *take).await?,
+        Mending::Repair { verdict, keys } => repair(cx, dataset, *verdict, keys).await?,
+        Mending::Compare => {
+            let found = audit(cx, dataset, live, false).await?;
+            return Ok(format!(
+                "{} same, {} different, {} missing, {} extra, {} moving",
+                found.same, found.differs, found.only_in_source, found.only_in_target, found.moving
+            ));
+        }
+    };
+    Ok(done.to_string())
+}
+
+/// Moves again what failed in the lane (the records of these keys, or all), and says how many of them still do.
+///
+/// # Errors
+/// As [`repair`].
+pub async fn retry_failed(cx: &StepContext, dataset: &DatasetPlan, keys: &[String]) -> Result<Repair> {
     let lane = Lane::new(cx, dataset, LaneKind::Records, LaneStage::Copying)?;
     lane.take_stock().await?;
+    if !keys.is_empty() {
+        return retry_some(&lane, keys).await;
+    }
     let before = lane.meter.tally().failed;
     passes::redo(&mover(&lane).await?, &[ItemState::Failed]).await?;
     lane.take_stock().await?;
@@ -84,13 +115,32 @@ pub async fn retry_failed(cx: &StepContext, dataset: &DatasetPlan) -> Result<Rep
     Ok(Repair { mended: before.saturating_sub(left), left, first: String::new() })
 }
 
-/// Whose record stands, where both sides had one before the run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Take {
-    /// The source's: the target's is overwritten, and a rollback restores it.
-    Source,
-    /// The target's: it is kept as it is.
-    Target,
+async fn retry_some(lane: &Lane<'_>, keys: &[String]) -> Result<Repair> {
+    let mut done = Repair::default();
+    let mut failed = lane.items_of(keys.to_vec()).await?;
+    failed.retain(|_, item| item.state == ItemState::Failed);
+    let with_key: Vec<Key> = failed.keys().filter(|key| !key.starts_with(NO_KEY)).map(|key| Key(key.clone())).collect();
+    let found = lane.fetch(&lane.old, &with_key).await?;
+    let gone = |item: &&ItemRow| !item.key.starts_with(NO_KEY) && !found.contains_key(&item.key);
+    undo::take_back_gone(lane, &failed.values().filter(gone).cloned().collect::<Vec<_>>()).await?;
+    if !found.is_empty() {
+        let records = found.into_values().collect();
+        let mover = mover(lane).await?;
+        let job = Job { number: mover.next_number(), from: None, next: None, records, base: None };
+        mover.redo_batch(job).await?;
+    }
+    let now = lane.items_of(failed.keys().cloned().collect()).await?;
+    for key in failed.keys() {
+        match now.get(key) {
+            Some(item) if key.starts_with(NO_KEY) => {
+                done.leaves(key, &format!("{}; without a key only all can be tried again", item.reason));
+            }
+            Some(item) if item.state == ItemState::Failed => done.leaves(key, &item.reason),
+            _ => done.mended += 1,
+        }
+    }
+    lane.take_stock().await?;
+    Ok(done)
 }
 
 /// Decides about the records of the lane that wait for a person because they stood in the target before: those of these
@@ -126,7 +176,7 @@ pub async fn decide(cx: &StepContext, dataset: &DatasetPlan, keys: &[String], ta
         return Ok(Repair { mended: decided, ..Repair::default() });
     }
     drop(lane);
-    retry_failed(cx, dataset).await
+    retry_failed(cx, dataset, keys).await
 }
 
 async fn mover<'l>(lane: &'l Lane<'_>) -> Result<Mover<'l>> {

@@ -9,6 +9,7 @@ use super::{
     audit::{Auditor, RecordAudit, Stage, Standings, audit, audited, standings},
     batch::NO_KEY,
     judge,
+    passes::held_back,
     verify::Standing,
     watermark_of,
 };
@@ -45,21 +46,22 @@ pub(super) struct Marks {
 }
 
 impl Marks {
-    /// Now; `None` if the dataset has no field that says when a record changed.
+    /// Now; `None` if the dataset has no field that says when a record changed, or a side does not say what time it is.
     pub(super) async fn take(lane: &Lane<'_>) -> Result<Option<Self>> {
         if lane.old.set.updated.is_none() || lane.new.set.updated.is_none() {
             return Ok(None);
         }
         let here = Timestamp::now();
-        Ok(Some(Self { source: mark(lane, &lane.old).await?, target: mark(lane, &lane.new).await?, here }))
+        let (source, target) = (mark(lane, &lane.old).await?, mark(lane, &lane.new).await?);
+        Ok(source.zip(target).map(|(source, target)| Self { source, target, here }))
     }
 }
 
-async fn mark(lane: &Lane<'_>, side: &Side) -> Result<Timestamp> {
-    let asked = Timestamp::now();
+async fn mark(lane: &Lane<'_>, side: &Side) -> Result<Option<Timestamp>> {
+    let held = held_back(lane, side).await?;
     let doing = format!("ask {} for its clock", side.name);
     let page = lane.call(&doing, || side.store.read(&side.set, &Cursor::START, 1)).await?;
-    Ok(watermark_of(page.as_of, asked))
+    Ok(watermark_of(page.as_of, lane.dataset.overlap, held))
 }
 
 /// Compares what may have become different since the last whole comparison; whole where there is none, or where nothing

@@ -12,6 +12,7 @@ use crate::{
     migrate::{
         Verified,
         lane::{Lane, ReadPage, Track},
+        meter::Part,
     },
     model::{Digest, ItemState, Key, LaneKind, LaneStage, Record, Timestamp},
     plan::DatasetPlan,
@@ -87,6 +88,7 @@ impl Verifier<'_> {
     /// Compares the stretch of a batch, and looks closely at what does not seem the same.
     async fn stretch(&self, stretches: &Stretches<'_>, batch: &BatchRow) -> Result<()> {
         let lane = self.lane;
+        lane.pace.rows(batch.items, 0, &lane.cx.signals).await?;
         let compared = stretches.compare(batch).await?;
         {
             let mut found = self.found();
@@ -94,7 +96,8 @@ impl Verifier<'_> {
             found.same += compared.same;
             found.left_out += compared.left_out;
         }
-        lane.meter.moved(compared.same + compared.left_out, 0);
+        lane.moved(compared.same + compared.left_out, 0);
+        lane.meter.did(Part::Verified, compared.same + compared.left_out);
         self.verified(batch, &compared.doubtful).await?;
         let limit = usize::try_from(lane.cx.plan.migration.batch_records).unwrap_or(usize::MAX);
         for keys in compared.doubtful.chunks(limit.max(1)) {
@@ -154,6 +157,8 @@ impl Verifier<'_> {
     }
 
     async fn page(&self, read: ReadPage) -> Result<()> {
+        let rows = read.page.records.len() as u64;
+        self.lane.pace.rows(rows, 0, &self.lane.cx.signals).await?;
         self.judge(read.page.records).await
     }
 
@@ -179,7 +184,8 @@ impl Verifier<'_> {
         }
         let items = judged.records.into_iter().filter_map(|(key, _, item)| Some((key, item?))).collect();
         self.mark(&items, same, wrong).await?;
-        lane.meter.moved(total, 0);
+        lane.moved(total, 0);
+        lane.meter.did(Part::Verified, total);
         Ok(())
     }
 

@@ -144,7 +144,8 @@ fn float(value: Value, bits: u8) -> Taken {
         Value::Float(number) if number.is_infinite() => {
             return Ok(Value::Text(if *number < 0.0 { "-Infinity" } else { "Infinity" }.into()));
         }
-        Value::Float(number) if bits > 32 => return Ok(Value::Float(*number)),
+        #[expect(clippy::cast_possible_truncation, clippy::float_cmp, reason = "whether it is cut is the question")]
+        Value::Float(number) if bits > 32 || f64::from(*number as f32) == *number => return Ok(Value::Float(*number)),
         Value::Text(text) if UNNUMBERS.contains(&text.as_str()) => return Ok(value),
         _ => {}
     }

@@ -36,6 +36,7 @@ fn takes_what_it_can_hold_exactly() {
         ("float32", Value::Float(0.1), Value::Float(f64::from(0.1_f32))),
         ("float32", text("0.1"), Value::Float(f64::from(0.1_f32))),
         ("float32", Value::Int(1 << 24), Value::Float(16_777_216.0)),
+        ("float32", Value::Float(f64::from(f32::MAX)), Value::Float(f64::from(f32::MAX))),
         ("decimal", Value::Float(19.99), decimal("19.99")),
         ("decimal", text("NaN"), text("NaN")),
         ("decimal", text("0.50"), decimal("0.5")),

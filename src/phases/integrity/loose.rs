@@ -46,7 +46,8 @@ async fn look(cx: &StepContext, set: &FileSetPlan) -> Result<Check> {
         cx.signals.breathe().await?;
     }
     let opened = found.open(cx, &files).await?;
-    let (allowed, wrong) = (cx.plan.migration.max_failures, found.wrong.count);
+    let allowed = cx.plan.may_fail(&set.lane(), Some(found.files)).unwrap_or_default();
+    let wrong = found.wrong.count;
     let value = match wrong {
         0 => format!("{}, {}, {opened} opened", count(found.files, "file"), bytes(found.bytes)),
         wrong => format!("{wrong} of {} wrong: {}", found.files, found.wrong.first),

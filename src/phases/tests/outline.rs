@@ -7,8 +7,9 @@ use crate::{
     migrate::world::loose,
     model::{Mode, Phase, Verdict},
     phases::testing::{FakeProbe, World, request},
-    plan::{CommandPlan, ProbeUse},
+    plan::{BackupsPlan, BucketEnd, CommandPlan, ProbeUse},
 };
+use serde_json::json;
 use std::{sync::Arc, time::Duration};
 
 #[test]
@@ -167,6 +168,33 @@ async fn a_program_that_fails_hangs_or_is_not_there_is_a_fault() {
         });
         assert_eq!(kind(world.go(DNS, "after-x").await), wanted, "{run:?}");
     }
+}
+
+#[tokio::test]
+async fn a_dry_run_keeps_backups_on_this_machine_only_and_makes_nothing_in_a_store() {
+    let mut world = World::new();
+    world.new.put("users", json!({"id": 1}));
+    for (in_bucket, kept) in [(true, 0), (false, 1)] {
+        if in_bucket {
+            let end = BucketEnd { bucket: "r2".into(), prefix: "kept/".into() };
+            world.plan.migration.backups = BackupsPlan::Bucket(end);
+        } else {
+            world.plan.migration.backups = BackupsPlan::Beside;
+        }
+        let script = crate::phases::script(&Arc::new(world.plan.clone()), Mode::DryRun);
+        for name in ["backup", "restore"] {
+            let id = crate::phases::id(Phase::Preparation, name);
+            let step = script.phases[0].steps.iter().find(|step| step.id() == id).unwrap();
+            let done = match step.check(&world.cx()).await.unwrap() {
+                Checked::Already(done) => done,
+                Checked::Needed { .. } => step.apply(&world.cx()).await.unwrap(),
+            };
+            let read = done.checks.iter().any(|check| check.value.contains("a dry run makes nothing in a store"));
+            assert_eq!(read, name == "restore" && !in_bucket, "{done:?}");
+        }
+        assert_eq!(world.trouble.calls_of("backups.put").min(1), kept);
+    }
+    assert_eq!((world.trouble.calls_of("new.scratch"), world.trouble.calls_of("new.write")), (0, 0));
 }
 
 #[tokio::test]

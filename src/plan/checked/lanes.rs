@@ -3,7 +3,7 @@
 
 use crate::model::{Kind, LaneId};
 use crate::plan::{BucketEnd, WriteBackPlan};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 /// Where a dataset's records stand.
 #[derive(Debug, Clone)]
@@ -29,6 +29,9 @@ pub struct DatasetPlan {
     pub key: String,
     /// The field that says when a record changed last; needed for carrying changes back.
     pub updated: Option<String>,
+    /// How long before a time that the store has told a change may still become visible: a transaction writes its
+    /// timestamp when it begins, and is seen when it commits.
+    pub overlap: Duration,
     /// Fields computed on the way to the new side: field → minijinja expression over the record's fields. A field not
     /// named here is carried as it is.
     pub map: BTreeMap<String, String>,
@@ -38,6 +41,8 @@ pub struct DatasetPlan {
     pub on_conflict: OnConflict,
     /// Fields that are carried back to the legacy side; `None`: all fields that are neither computed nor dropped.
     pub back: Option<Vec<String>>,
+    /// Whether the lane goes on where a record or file cannot be moved; `None`: as `[migration]` says.
+    pub continue_on_error: Option<bool>,
     /// What else becomes of the fields, and which records move at all.
     pub fields: FieldsPlan,
     /// The bytes behind each record.

@@ -21,4 +21,6 @@ pub use web::{
     RECORDS, ReadShape, Sending, WriteShape,
 };
 pub use whole::{OnHangup, Plan, Window};
-pub use work::{CommandPlan, ConflictPolicy, MigrationPlan, OnExisting, PhasePlan, RollbackPlan};
+pub use work::{
+    BackupsPlan, CommandPlan, ConflictPolicy, FollowPlan, MigrationPlan, OnExisting, PhasePlan, RollbackPlan,
+};

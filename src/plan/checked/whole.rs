@@ -95,6 +95,20 @@ impl Plan {
         lanes
     }
 
+    /// Whether this lane goes on where a record or file cannot be moved.
+    #[must_use]
+    pub fn continues_on_error(&self, lane: &LaneId) -> bool {
+        let of = |dataset: &&DatasetPlan| dataset.lane() == *lane || dataset.blob_lane() == *lane;
+        let own = self.datasets.iter().find(of).and_then(|dataset| dataset.continue_on_error);
+        own.unwrap_or(self.migration.continue_on_error)
+    }
+
+    /// How many of so many items of this lane may fail; `None` while that depends on a number that nobody knows yet.
+    #[must_use]
+    pub fn may_fail(&self, lane: &LaneId, of: Option<u64>) -> Option<u64> {
+        if self.continues_on_error(lane) { self.migration.may_fail(of) } else { Some(0) }
+    }
+
     /// Whether it moves anything.
     #[must_use]
     pub const fn moves_data(&self) -> bool {

@@ -637,11 +637,49 @@ to = { bucket = "r2", prefix = "b/" }
         r#"on_existing = "skip"
 batch_bytes = "1B"
 limit_bytes_per_s = 0
-limit_requests_per_s = 0"#,
+limit_requests_per_s = 0
+limit_rows_per_s = 0
+continue_on_error = "no"
+max_failures = "101%""#,
         r#"p.toml:77:15: found `skip` for `migration.on_existing`; write one of `skip-same`, `overwrite`, `fail`
 p.toml:78:15: found `1B`, which is not such a length; write bytes from 1KiB to 1024GiB, as "64KiB", "16MiB" or "1GiB"
 p.toml:79:21: found a whole number for `migration.limit_bytes_per_s`; write bytes from 1KiB to 1024GiB, as "64KiB", "16MiB" or "1GiB"
-p.toml:80:24: found `0` for `migration.limit_requests_per_s`; write a whole number from 1 to 1000000"#,
+p.toml:80:24: found `0` for `migration.limit_requests_per_s`; write a whole number from 1 to 1000000
+p.toml:81:20: found `0` for `migration.limit_rows_per_s`; write a whole number from 1 to 1000000000
+p.toml:82:21: found a text for `migration.continue_on_error`; write true or false, without quotes
+p.toml:83:16: found `101%`, which is not a share; write a whole number, or a share from "0%" to "100%", as "0.1%""#,
+    ),
+    (
+        "concurrency = 8",
+        r#"backups = { bucket = "r3", prefix = "kept" }"#,
+        r#"p.toml:77:22: found `r3`, but there is no bucket of this name; write `r2`
+p.toml:77:37: found `kept`, which is no folder; write a folder, as "cutover-backups/""#,
+    ),
+    (
+        "concurrency = 8",
+        r#"backups = """#,
+        "p.toml:77:11: found an empty text for `migration.backups`; write something in it, or leave the key out",
+    ),
+    (
+        "concurrency = 8",
+        r#"sweep = "10m""#,
+        r#"p.toml:77:9: found `sweep` without `follow`; write `follow = "10s"` as well, or no `sweep`"#,
+    ),
+    (
+        r#"[phases.deployment]
+before = [{ name = "warm", run = ["./warm"] }]
+[migration]
+concurrency = 8"#,
+        r#"[phases.validation]
+enabled = false
+[migration]
+follow = "10s""#,
+        "p.toml:77:10: found `follow` without the phase `validation`, which is turned off; write `enabled = true` in [phases.validation], or no `follow`",
+    ),
+    (
+        r#"map = { email = "email | lower" }"#,
+        r#"overlap = "5s""#,
+        "p.toml:33:11: found `overlap` without `updated`; write `updated` as well, or no `overlap`",
     ),
 ];
 

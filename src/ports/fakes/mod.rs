@@ -17,7 +17,10 @@ pub(crate) use write_back::FakeTable;
 use crate::{
     error::{Fault, FaultKind, Result},
     model::Environment,
-    plan::{ConflictPolicy, DatasetPlan, MigrationPlan, OnExisting, OnHangup, PhasePlan, Plan, RollbackPlan},
+    plan::{
+        BackupsPlan, ConflictPolicy, DatasetPlan, MigrationPlan, OnExisting, OnHangup, PhasePlan, Plan, RollbackPlan,
+    },
+    ports::{BackupPlace, BlobStore},
 };
 use std::{
     collections::BTreeMap,
@@ -161,6 +164,11 @@ impl Trouble {
     }
 }
 
+/// A place for backups in this bucket.
+pub(crate) fn backups(bucket: &Arc<FakeBucket>) -> BackupPlace {
+    BackupPlace { bucket: Arc::clone(bucket) as Arc<dyn BlobStore>, prefix: "kept/".into(), told: "memory".into() }
+}
+
 /// A plan with these datasets, small batches and no waits.
 pub(crate) fn plan(datasets: Vec<DatasetPlan>) -> Plan {
     let phase = PhasePlan {
@@ -197,11 +205,15 @@ pub(crate) fn plan(datasets: Vec<DatasetPlan>) -> Plan {
             attempts: 4,
             backoff: Duration::from_millis(1),
             max_failures: 0,
-            backups: None,
+            max_failed_share: None,
+            continue_on_error: true,
+            backups: BackupsPlan::Beside,
             conflicts: ConflictPolicy::NewestWins,
             pace: Duration::ZERO,
+            follow: None,
             on_existing: OnExisting::SkipSame,
             limit_bytes_per_s: None,
+            limit_rows_per_s: None,
             limit_requests_per_s: None,
         },
         rollback: RollbackPlan {

@@ -4,7 +4,7 @@ use super::Trouble;
 use crate::{
     error::{Fault, FaultKind, Result},
     model::{Field, Key, Record, Timestamp, Value},
-    ports::{BlockStore, Cursor, Page, RecordStore, SetInfo, SetRef, WriteOutcome},
+    ports::{BlockStore, Cursor, OpenTransactions, Page, RecordStore, SetInfo, SetRef, WriteOutcome},
 };
 use async_trait::async_trait;
 use std::{
@@ -19,9 +19,17 @@ pub(super) type Rows = BTreeMap<(i64, String), Record>;
 #[derive(Default)]
 pub(super) struct Sets {
     rows: BTreeMap<String, Rows>,
+    bare: bool,
+    locked: bool,
     poison: BTreeSet<String>,
     fields: BTreeMap<String, Vec<Field>>,
     clock: Timestamp,
+    /// Transactions that are open.
+    open: OpenTransactions,
+    /// It does not say what time it is.
+    silent: bool,
+    /// What was deleted when, in a store that keeps tombstones.
+    tombs: Option<Vec<(String, Timestamp, Key)>>,
     writes: Vec<Key>,
 }
 
@@ -83,9 +91,47 @@ impl FakeStore {
         sets.rows.entry(set.into()).or_default().insert(order(&key), record);
     }
 
+    /// A record as it is becomes visible, whatever time it bears: of a transaction that took long, or of a hand that sets
+    /// no time.
+    pub(crate) fn put_as_it_is(&self, set: &str, json: serde_json::Value) {
+        let record = Record::from_json(json).expect("an object");
+        let key = record.key("id").expect("an id");
+        self.lock().rows.entry(set.into()).or_default().insert(order(&key), record);
+    }
+
     /// A user deletes a record.
     pub(crate) fn remove(&self, set: &str, key: &str) {
-        self.lock().rows.entry(set.into()).or_default().remove(&order(&Key(key.into())));
+        let mut sets = self.lock();
+        sets.rows.entry(set.into()).or_default().remove(&order(&Key(key.into())));
+        let now = sets.clock;
+        if let Some(tombs) = &mut sets.tombs {
+            tombs.push((set.into(), now, Key(key.into())));
+        }
+    }
+
+    /// From now on it keeps what was deleted, and says so beside what changed.
+    pub(crate) fn keep_tombstones(&self) {
+        self.lock().tombs = Some(Vec::new());
+    }
+
+    /// From now on these transactions are open.
+    pub(crate) fn hold_open(&self, open: OpenTransactions) {
+        self.lock().open = open;
+    }
+
+    /// Its clock stands here now.
+    pub(crate) fn set_clock(&self, at: Timestamp) {
+        self.lock().clock = at;
+    }
+
+    /// What its clock says.
+    pub(crate) fn clock(&self) -> Timestamp {
+        self.lock().clock
+    }
+
+    /// From now on it does not say what time it is.
+    pub(crate) fn hide_clock(&self) {
+        self.lock().silent = true;
     }
 
     /// From now on it says that the set has these fields, by name and kind, which may all be null.
@@ -95,6 +141,21 @@ impl FakeStore {
             Field { kind, ..Field::named(*name) }
         };
         self.lock().fields.insert(set.into(), fields.iter().map(field).collect());
+    }
+
+    /// From now on it can make no set beside another one.
+    pub(crate) fn go_bare(&self) {
+        self.lock().bare = true;
+    }
+
+    /// From now on it takes no writes, and says so.
+    pub(crate) fn go_read_only(&self) {
+        self.lock().locked = true;
+    }
+
+    /// The names of its sets.
+    pub(crate) fn sets(&self) -> Vec<String> {
+        self.lock().rows.keys().cloned().collect()
     }
 
     /// From now on it says that the set has these fields, of whatever kind.
@@ -145,6 +206,10 @@ impl FakeStore {
     }
 }
 
+fn scratch(set: &SetRef) -> String {
+    format!("scratch of {}", set.name)
+}
+
 pub(super) fn order(key: &Key) -> (i64, String) {
     (key.0.parse().unwrap_or(i64::MAX), key.0.clone())
 }
@@ -190,7 +255,7 @@ pub(super) fn page(sets: &Sets, set: &str, from: &Cursor, limit: u32, keep: impl
         records: taken.into_iter().map(|(_, row)| row.clone()).collect(),
         next,
         total: rows.map(|rows| rows.len() as u64),
-        as_of: Some(sets.clock),
+        as_of: (!sets.silent).then_some(sets.clock),
         ..Page::default()
     }
 }
@@ -201,7 +266,7 @@ impl RecordStore for FakeStore {
         self.around("describe", |sets| {
             let count = sets.rows.get(&set.name).map_or(0, BTreeMap::len);
             let fields = sets.fields.get(&set.name).cloned().unwrap_or_default();
-            Ok(SetInfo { count: Some(count as u64), fields, writable: true, ..SetInfo::default() })
+            Ok(SetInfo { count: Some(count as u64), fields, writable: !sets.locked, ..SetInfo::default() })
         })
         .await
     }
@@ -216,7 +281,21 @@ impl RecordStore for FakeStore {
         };
         let newer =
             |row: &Record| row.text(&updated).and_then(|at| at.parse::<Timestamp>().ok()).is_some_and(|at| at >= since);
-        self.around("changes", |sets| Ok(page(sets, &set.name, from, limit, newer))).await
+        self.around("changes", |sets| {
+            let tombs = sets.tombs.iter().flatten().filter(|(of, at, _)| *of == set.name && *at >= since);
+            let gone = tombs.map(|(.., key)| key.clone()).collect();
+            Ok(Page { gone, ..page(sets, &set.name, from, limit, newer) })
+        })
+        .await
+    }
+
+    async fn open_transactions(&self, _set: &SetRef) -> Result<OpenTransactions> {
+        self.around("open_transactions", |sets| Ok(sets.open)).await
+    }
+
+    async fn count_changes(&self, set: &SetRef, since: Timestamp) -> Result<Option<u64>> {
+        let page = self.changes(set, since, &Cursor::START, u32::MAX).await?;
+        Ok(Some(page.records.len() as u64))
     }
 
     fn blocks(&self) -> Option<&dyn BlockStore> {
@@ -276,5 +355,21 @@ impl RecordStore for FakeStore {
             Ok(())
         })
         .await
+    }
+
+    async fn scratch(&self, set: &SetRef) -> Result<Option<SetRef>> {
+        self.around("scratch", |sets| {
+            let name = scratch(set);
+            if sets.bare {
+                return Ok(None);
+            }
+            sets.rows.insert(name.clone(), Rows::new());
+            Ok(Some(SetRef { name, ..set.clone() }))
+        })
+        .await
+    }
+
+    async fn discard(&self, set: &SetRef) -> Result<bool> {
+        self.around("discard", |sets| Ok(sets.rows.remove(&scratch(set)).is_some())).await
     }
 }

@@ -104,7 +104,7 @@ impl Work for FakeWork {
         self.around("save", |tables| tables.save(std::slice::from_ref(batch), items)).await
     }
 
-    async fn save_block(&self, batch: &BatchRow, block: &RecordBlock, items: &[ItemRow]) -> Result<()> {
+    async fn save_block(&self, batch: &BatchRow, block: &RecordBlock, items: &[ItemRow]) -> Result<bool> {
         self.around("save_block", |tables| {
             tables.save(std::slice::from_ref(batch), items);
             for (key, digest) in &block.records {
@@ -112,6 +112,7 @@ impl Work for FakeWork {
                 assert!(tables.items.insert((batch.lane.clone(), key.clone()), item).is_none(), "{key} is known");
             }
             tables.blocks.insert(batch.batch.clone(), block.records.iter().map(|(key, _)| key.clone()).collect());
+            true
         })
         .await
     }

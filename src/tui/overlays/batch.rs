@@ -4,12 +4,12 @@
 
 use super::{
     super::{
-        keys::Act,
         model::Model,
+        pages::{Line, Pages},
         panes::as_f64,
         pen::{mark, put},
+        reader::{Ask, ItemLine, PageAsk, PageStart, Told},
         say,
-        setup::{ItemLine, ItemPage, PageAsk, PageStart},
         theme::Role,
     },
     centred, window,
@@ -20,8 +20,6 @@ use std::time::Duration;
 
 /// Items of a page: all that is ever held.
 const PAGE: u32 = 100;
-/// A page is read again after this time.
-const FRESH: Duration = Duration::from_secs(2);
 /// Widths of state, bytes, attempts and error.
 const COLUMNS: [usize; 4] = [11, 9, 4, 13];
 
@@ -30,89 +28,37 @@ const COLUMNS: [usize; 4] = [11, 9, 4, 13];
 pub(crate) struct Detail {
     pub(crate) id: BatchId,
     pub(crate) lane: LaneId,
-    /// Where the pages before this one began, and this one.
-    starts: Vec<PageStart>,
-    page: Option<Result<ItemPage, String>>,
-    /// When the page under the eyes was read; `None` until then.
-    read: Option<Duration>,
-    asked: Option<PageAsk>,
-    selected: usize,
+    pub(crate) pages: Pages<PageStart, ItemLine>,
+}
+
+impl Line for ItemLine {
+    fn key(&self) -> &str {
+        &self.key
+    }
 }
 
 impl Detail {
     pub(crate) fn new(id: BatchId, lane: LaneId) -> Self {
-        Self { id, lane, starts: vec![PageStart::default()], page: None, read: None, asked: None, selected: 0 }
+        Self { id, lane, pages: Pages::new() }
     }
 
     /// The page to be asked for now, if one is needed and none is on its way.
-    pub(crate) fn wants(&mut self, now: Duration) -> Option<PageAsk> {
-        let old = self.read.is_none_or(|read| now.saturating_sub(read) >= FRESH);
-        if self.asked.is_some() || !old {
-            return None;
-        }
-        let from = self.starts.last().cloned().unwrap_or_default();
-        let ask = PageAsk { lane: self.lane.clone(), batch: self.id.clone(), from, limit: PAGE };
-        self.asked = Some(ask.clone());
-        Some(ask)
+    pub(crate) fn wants(&mut self, now: Duration) -> Option<Ask> {
+        let from = self.pages.wants(now)?;
+        Some(Ask::Items(PageAsk { lane: self.lane.clone(), batch: self.id.clone(), from, limit: PAGE }))
     }
 
-    /// The page came; one that is no longer wanted is dropped.
-    pub(crate) fn take(&mut self, ask: &PageAsk, page: Result<ItemPage, String>, now: Duration) {
-        if self.asked.as_ref() != Some(ask) {
+    /// The page came.
+    pub(crate) fn hear(&mut self, ask: &Ask, told: Result<Told, String>, now: Duration) {
+        let Ask::Items(ask) = ask else { return };
+        if (&ask.lane, &ask.batch) != (&self.lane, &self.id) {
             return;
         }
-        self.asked = None;
-        self.read = Some(now);
-        let kept = self.selected_item().map(|item| item.key.clone());
-        self.page = Some(page);
-        // The eye stays on the same item although others changed their place.
-        let again = kept.and_then(|key| self.items().iter().position(|item| item.key == key));
-        self.selected = again.unwrap_or(self.selected).min(self.items().len().saturating_sub(1));
-    }
-
-    /// Reads again at the next chance: something was changed.
-    pub(crate) const fn read_again(&mut self) {
-        self.read = None;
-    }
-
-    pub(crate) fn items(&self) -> &[ItemLine] {
-        match &self.page {
-            Some(Ok(page)) => &page.items,
-            _ => &[],
+        match told {
+            Ok(Told::Items(page)) => self.pages.take(&ask.from, Ok(page), now),
+            Ok(_) => {}
+            Err(why) => self.pages.take(&ask.from, Err(why), now),
         }
-    }
-
-    /// The item that keys act on.
-    pub(crate) fn selected_item(&self) -> Option<&ItemLine> {
-        self.items().get(self.selected)
-    }
-
-    /// Moves the selection, or turns the page.
-    pub(crate) fn moved(&mut self, act: Act) {
-        let last = self.items().len().saturating_sub(1);
-        match act {
-            Act::Up => self.selected = self.selected.saturating_sub(1),
-            Act::Down => self.selected = (self.selected + 1).min(last),
-            Act::Last => self.selected = last,
-            Act::PageDown => {
-                if let Some(Ok(ItemPage { next: Some(next), .. })) = &self.page {
-                    let next = next.clone();
-                    self.turn(|starts| starts.push(next));
-                } else {
-                    self.selected = last;
-                }
-            }
-            Act::PageUp if self.starts.len() > 1 => self.turn(|starts| {
-                starts.pop();
-            }),
-            Act::First | Act::PageUp => self.selected = 0,
-            _ => {}
-        }
-    }
-
-    fn turn(&mut self, to: impl FnOnce(&mut Vec<PageStart>)) {
-        to(&mut self.starts);
-        (self.page, self.read, self.asked, self.selected) = (None, None, None, 0);
     }
 }
 
@@ -121,8 +67,7 @@ pub(crate) fn draw(model: &Model, detail: &Detail, buf: &mut Buffer, area: Rect)
     let pen = &model.pen;
     let width = 130.min(area.width);
     let room = usize::from(width.saturating_sub(2));
-    let more = matches!(&detail.page, Some(Ok(ItemPage { next: Some(_), .. })));
-    let page = format!("page {}{}", detail.starts.len(), if more { " of more" } else { "" });
+    let page = detail.pages.number();
     let inner = window(
         pen,
         buf,
@@ -141,7 +86,7 @@ pub(crate) fn draw(model: &Model, detail: &Detail, buf: &mut Buffer, area: Rect)
     let table = Rect { y: inner.y + row, height: inner.height.saturating_sub(row + below), ..inner };
     items(model, detail, buf, table);
     let told = Rect { y: inner.bottom().saturating_sub(below), height: below.min(inner.height), ..inner };
-    if let Some(item) = detail.selected_item() {
+    if let Some(item) = detail.pages.selected() {
         put(buf, told, 0, vec![pen.span(Role::Text, pen.cut(&item.key, room))]);
         let why = if item.reason.is_empty() { "nothing wrong with it" } else { item.reason.as_str() };
         let role = if item.reason.is_empty() { Role::Faint } else { say::item(item.state, &pen.glyphs).role };
@@ -187,11 +132,13 @@ fn items(model: &Model, detail: &Detail, buf: &mut Buffer, area: Rect) {
     let pen = &model.pen;
     let room = usize::from(area.width);
     let say = |buf: &mut Buffer, role, text: &str| put(buf, area, 0, vec![pen.span(role, pen.cut(text, room))]);
-    let found = match &detail.page {
-        None => return say(buf, Role::Faint, "asking the ledger ..."),
-        Some(Err(why)) => return say(buf, Role::Crit, &format!("the ledger does not answer: {why}")),
-        Some(Ok(page)) => &page.items,
-    };
+    if detail.pages.waits() {
+        return say(buf, Role::Faint, "asking the ledger ...");
+    }
+    if let Some(why) = detail.pages.refused() {
+        return say(buf, Role::Crit, &format!("the ledger does not answer: {why}"));
+    }
+    let found = detail.pages.lines();
     if found.is_empty() {
         return say(buf, Role::Pending, "the ledger has no items of this batch");
     }
@@ -210,7 +157,7 @@ fn items(model: &Model, detail: &Detail, buf: &mut Buffer, area: Rect) {
     heading.push_str(&pen.fit("reason", reason));
     put(buf, area, 0, vec![pen.span(Role::Faint, heading)]);
     let height = usize::from(area.height.saturating_sub(1));
-    let first = (detail.selected + 1).saturating_sub(height);
+    let first = (detail.pages.at() + 1).saturating_sub(height);
     for (row, (index, item)) in (1u16..).zip(found.iter().enumerate().skip(first).take(height)) {
         let sign = say::item(item.state, &pen.glyphs);
         let error_word = item.error.map_or("-", crate::error::FaultKind::word);
@@ -228,7 +175,7 @@ fn items(model: &Model, detail: &Detail, buf: &mut Buffer, area: Rect) {
             spans.push(pen.span(Role::Faint, format!(" {}", pen.fit(&item.reason, reason.saturating_sub(1)))));
         }
         put(buf, area, row, spans);
-        if index == detail.selected {
+        if index == detail.pages.at() {
             mark(buf, area, row, pen.style(Role::Selected));
         }
     }

@@ -42,6 +42,8 @@ fn lines(model: &Model, room: usize) -> Vec<Vec<Span<'static>>> {
         ("IN A GATE", Place::Gate),
         ("IN A LANE", Place::Lane),
         ("IN A BATCH", Place::Batch),
+        ("IN DEAD LETTERS", Place::Letters),
+        ("IN DIFFERENCES", Place::Differences),
         ("IN A FILTER", Place::Filter),
         ("IN A DIALOG", Place::Dialog),
     ];

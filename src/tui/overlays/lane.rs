@@ -39,13 +39,18 @@ pub(crate) fn limits(model: &Model, lane: &LaneId) -> Limits {
         }
         _ => None,
     });
-    ordered.unwrap_or(model.preview.limits)
+    let kind = model.view.lanes.iter().find(|known| &known.lane == lane).map(|known| known.kind);
+    ordered.unwrap_or(match kind {
+        Some(LaneKind::Records) => model.preview.record_limits,
+        _ => model.preview.limits,
+    })
 }
 
 /// Lines of the detail; a test of sizes and the scrolling ask for them too.
 pub(crate) fn lines(model: &Model, lane: &LaneProgress, room: usize) -> Vec<Line> {
     let mut out = gauges(model, lane, room);
     out.extend(pace(model, lane, room));
+    out.extend(follow(model, lane, room));
     out.push(counts(model, lane, room));
     out.extend(errors(model, lane, room));
     out.extend(slow(model, lane, room));
@@ -130,15 +135,56 @@ fn pace(model: &Model, lane: &LaneProgress, room: usize) -> Vec<Line> {
     };
     let mut out =
         vec![named(model, "speed", Role::Text, &speed_now, room), named(model, "at once", Role::Text, &at_once, room)];
-    if lane.kind == LaneKind::Files {
-        out.push(named(model, "limits", Role::Text, &speed::words(&limits(model, &lane.lane)), room));
+    if lane.kind == LaneKind::Records {
+        out.insert(1, named(model, "parts", Role::Text, &parts(lane), room));
     }
+    out.push(named(model, "limits", Role::Text, &speed::words(&limits(model, &lane.lane)), room));
     if lane.throttle.is_empty() {
         out.push(named(model, "slowed", Role::Text, "by nothing", room));
     } else {
         let lines = model.pen.wrap(&lane.throttle, room.saturating_sub(NAMES), 3);
         let names = std::iter::once("slowed").chain(std::iter::repeat(""));
         out.extend(names.zip(lines).map(|(name, line)| named(model, name, Role::Wait, &line, room)));
+    }
+    out
+}
+
+/// How fast each part of the work is; a part that rests has no number.
+fn parts(lane: &LaneProgress) -> String {
+    let speeds = lane.speeds;
+    let parts =
+        [(speeds.read, "read"), (speeds.mapped, "mapped"), (speeds.written, "written"), (speeds.verified, "verified")];
+    let said = parts.map(|(speed, part)| {
+        let speed = if speed > 0.0 { say::rate(speed) } else { "-".into() };
+        format!("{speed} {part}/s")
+    });
+    said.join("   ")
+}
+
+/// How far behind its source, whether it keeps up, and what the drain will take.
+fn follow(model: &Model, lane: &LaneProgress, room: usize) -> Vec<Line> {
+    let Some(follow) = &lane.follow else { return Vec::new() };
+    let now = model.moment.wall;
+    let behind = follow.lag(now).map_or_else(|| "not begun".into(), say::clock);
+    let records =
+        follow.records().map_or_else(String::new, |count| format!("   {} changed in the last pass", say::full(count)));
+    let mut out = vec![named(model, "behind", Role::Text, &format!("{behind}{records}"), room)];
+    if let (Some(changes), Some(keeps_up)) = (follow.changes_per_s(), follow.keeps_up()) {
+        let carried =
+            follow.carried_per_s().map_or_else(String::new, |rate| format!(", {}/s can be carried", say::rate(rate)));
+        let (role, verdict) = if keeps_up { (Role::Ok, "keeps up") } else { (Role::Crit, "does not keep up") };
+        let text = format!("{verdict}: {} records/s change{carried}", say::rate(changes));
+        out.push(named(model, "source", role, &text, room));
+    }
+    if let Some(drain) = follow.drain(now) {
+        let text = format!("{:.1} to {:.1} s", drain.low.as_secs_f64(), drain.high.as_secs_f64());
+        out.push(named(model, "drain", Role::Text, &text, room));
+    }
+    if let Some(failing) = &follow.failing {
+        let since = say::age(say::between(failing.since, now));
+        let lines = model.pen.wrap(&format!("for {since}: {}", failing.why), room.saturating_sub(NAMES), 3);
+        let names = std::iter::once("failing").chain(std::iter::repeat(""));
+        out.extend(names.zip(lines).map(|(name, line)| named(model, name, Role::Crit, &line, room)));
     }
     out
 }
@@ -166,7 +212,8 @@ fn counts(model: &Model, lane: &LaneProgress, room: usize) -> Line {
 fn errors(model: &Model, lane: &LaneProgress, room: usize) -> Vec<Line> {
     let pen = &model.pen;
     let Some(most) = lane.errors.iter().map(|(_, count)| *count).max() else { return Vec::new() };
-    let mut out = vec![Vec::new(), vec![pen.span(Role::Title, "Why files failed, and what to do")]];
+    let mut out =
+        vec![Vec::new(), vec![pen.span(Role::Title, format!("Why {} failed, and what to do", what(lane.kind)))]];
     let beside = room.saturating_sub(ERRORS.0 + ERRORS.1 + ERRORS.2 + 2);
     for (kind, count) in &lane.errors {
         let bar = pen.gauge(as_f64(*count) / as_f64(most.max(1)), ERRORS.2);
@@ -227,16 +274,20 @@ pub(crate) fn draw(model: &Model, id: &LaneId, scroll: usize, buf: &mut Buffer, 
         |lane| lines(model, lane, room),
     );
     let right = lane.map_or_else(Vec::new, |lane| {
-        let (glyph, role, text) = super::super::far::short(lane, &pen.glyphs);
+        let (glyph, role, text) = super::super::far::behind(lane, model.moment.wall, &pen.glyphs)
+            .unwrap_or_else(|| super::super::far::short(lane, &pen.glyphs));
         vec![pen.span(role, format!("{glyph} {text}"))]
     });
     let height = u16::try_from(lines.len() + 2).unwrap_or(u16::MAX);
     let key = |act| keys::of(act).and_then(|binding| binding.keys.first()).map_or_else(String::new, |key| key.name());
+    let of_records = lane.is_some_and(|lane| lane.kind == LaneKind::Records);
+    let lists = format!("  {} dead letters  {} differences", key(Act::DeadLetters), key(Act::Differences));
     let hint = format!(
-        "Esc back  {} {} at once  {} limits  Enter batches{}",
+        "Esc back  {} {} at once  {} limits  Enter batches{}{}",
         key(Act::More),
         key(Act::Less),
         key(Act::Limit),
+        if of_records { lists.as_str() } else { "" },
         if height > area.height { "  Up/Down" } else { "" }
     );
     let title = vec![pen.span(Role::Title, pen.cut(&format!("Lane {id}"), room.saturating_sub(24)))];

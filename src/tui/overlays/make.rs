@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     command::Command,
-    model::{BatchId, LaneId, LaneStage, Limits, PauseDepth, RunState, StepId},
+    model::{BatchId, LaneId, LaneKind, LaneStage, Limits, Mending, PauseDepth, RunState, StepId},
     tui::{model::Model, say, speed, theme::Role},
 };
 
@@ -26,6 +26,7 @@ pub(crate) enum Make {
     Limit(LaneId, Limits),
     RetryFiles(LaneId, BatchId),
     Exclude(LaneId, String),
+    Mend(LaneId, Mending),
 }
 
 impl Make {
@@ -46,23 +47,24 @@ impl Make {
                 Command::Limit { lane: lane.clone(), limits: speed::parse(&typed(0)).unwrap_or(*now) }
             }
             Self::RetryFiles(lane, batch) => Command::RetryFiles { lane: lane.clone(), batch: batch.clone() },
+            Self::Mend(lane, what) => Command::Mend { lane: lane.clone(), what: what.clone() },
             Self::Exclude(lane, key) => Command::ExcludeFile { lane: lane.clone(), key: key.clone(), reason: typed(0) },
         }
     }
 }
 
-const TYPED: &str = "Esc leave it (default)  Tab next field  Enter do it";
+pub(crate) const TYPED: &str = "Esc leave it (default)  Tab next field  Enter do it";
 const CHOSEN: &str = "Esc leave it  Up/Down choose  Enter do it";
 
-fn choice(label: impl Into<String>, does: Does) -> Choice {
+pub(crate) fn choice(label: impl Into<String>, does: Does) -> Choice {
     Choice { label: label.into(), does, needs: Vec::new(), lock: false }
 }
 
-fn steering(label: impl Into<String>, make: Make) -> Choice {
+pub(crate) fn steering(label: impl Into<String>, make: Make) -> Choice {
     Choice { lock: true, ..choice(label, Does::Order(make)) }
 }
 
-fn dialog(model: &Model, title: impl Into<String>) -> Dialog {
+pub(crate) fn dialog(model: &Model, title: impl Into<String>) -> Dialog {
     Dialog {
         title: title.into(),
         danger: false,
@@ -77,7 +79,7 @@ fn dialog(model: &Model, title: impl Into<String>) -> Dialog {
     }
 }
 
-fn text(role: Role, line: impl Into<String>) -> (Role, String) {
+pub(crate) fn text(role: Role, line: impl Into<String>) -> (Role, String) {
     (role, line.into())
 }
 
@@ -235,11 +237,13 @@ pub(crate) fn leave(model: &Model, name: &str) -> Dialog {
 /// How fast a lane may be.
 pub(crate) fn limit(model: &Model, lane: &LaneId) -> Dialog {
     let now = super::lane::limits(model, lane);
+    let of_records = model.view.lanes.iter().any(|known| &known.lane == lane && known.kind == LaneKind::Records);
+    let other = if of_records { "500 rows/s" } else { "50 req/s" };
     let mut made = dialog(model, format!("Limits of {lane}"));
     made.hint = TYPED;
     made.text = vec![
         text(Role::Text, format!("Now: {}.", speed::words(&now))),
-        text(Role::Text, "What is typed replaces them: 10MiB/s, 50 req/s, both with a comma, or off."),
+        text(Role::Text, format!("What is typed replaces them: 10MiB/s, {other}, both with a comma, or off.")),
         text(Role::Faint, "Holds until this engine ends; the plan's limits come back with the next one."),
         text(Role::Text, ""),
     ];

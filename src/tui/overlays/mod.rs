@@ -2,15 +2,19 @@
 
 pub(crate) mod batch;
 pub(crate) mod dialog;
+pub(crate) mod differences;
 pub(crate) mod field;
 pub(crate) mod gate;
 pub(crate) mod help;
 pub(crate) mod history;
 pub(crate) mod lane;
+pub(crate) mod letters;
 pub(crate) mod log;
 pub(crate) mod make;
+pub(crate) mod make_mending;
 pub(crate) mod palette;
 pub(crate) mod phase;
+pub(crate) mod record;
 
 use super::{model::Model, pen::Pen, theme::Role};
 use crate::model::{LaneId, Phase};
@@ -35,6 +39,10 @@ pub(crate) enum Overlay {
     Lane { lane: LaneId, scroll: usize },
     /// A batch and its items.
     Batch(Box<batch::Detail>),
+    /// The dead letters of a lane, or one of them.
+    Letters(Box<letters::Letters>),
+    /// What differs in a lane, or one record on both sides.
+    Differences(Box<differences::Differences>),
     /// A phase, its steps and their checks.
     Phase { phase: Phase, scroll: usize },
     /// The whole log.
@@ -64,6 +72,8 @@ pub(crate) fn draw(model: &Model, buf: &mut Buffer, area: Rect) {
         Some(Overlay::Palette(palette)) => palette::draw(model, palette, buf, area),
         Some(Overlay::Lane { lane, scroll }) => lane::draw(model, lane, *scroll, buf, area),
         Some(Overlay::Batch(detail)) => batch::draw(model, detail, buf, area),
+        Some(Overlay::Letters(letters)) => letters::draw(model, letters, buf, area),
+        Some(Overlay::Differences(differences)) => differences::draw(model, differences, buf, area),
         Some(Overlay::Phase { phase, scroll }) => phase::draw(model, *phase, *scroll, buf, area),
         Some(Overlay::Log { scroll }) => log::draw(model, *scroll, buf, area),
         Some(Overlay::History { back }) => history::draw(model, *back, buf, area),

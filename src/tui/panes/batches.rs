@@ -191,7 +191,7 @@ fn heading(model: &Model, name: &str, columns: &[(&str, usize)], room: usize) ->
 
 fn lane_line(model: &Model, lane: &LaneProgress, room: usize) -> Vec<Span<'static>> {
     let g = &model.pen.glyphs;
-    let (glyph, role, how_far) = far::short(lane, g);
+    let (glyph, role, how_far) = far::behind(lane, model.moment.wall, g).unwrap_or_else(|| far::short(lane, g));
     let bytes = match lane.kind {
         LaneKind::Files if lane.bytes_per_s > 0.0 => say::bytes(lane.bytes_per_s),
         _ => "-".into(),

@@ -8,7 +8,7 @@ use unicode_width::UnicodeWidthStr;
 fn help_and_environment_are_on_every_frame() {
     for (name, view) in fixtures::all() {
         for size in [(160, 50), (120, 36), (100, 30), (80, 24), (60, 16)] {
-            for overlay in ["", "?", ":", "l", "h", "G", "1\n", "!", "P", "/", "2↓↓↓\n", "2↓↓↓↓↓↓↓↓\n"]
+            for overlay in ["", "?", ":", "l", "h", "G", "1\n", "!", "P", "/", "2↓↓↓\n", "2↓↓↓↓↓↓↓↓\n", "2↓d", "2↓u\n"]
             {
                 let mut person = Person::at(view.clone()).armed();
                 person.model.size = ratatui::layout::Size::new(size.0, size.1);
@@ -23,7 +23,8 @@ fn help_and_environment_are_on_every_frame() {
 #[test]
 fn ascii_stays_below_0x80() {
     for (name, view) in fixtures::all().into_iter().chain([("hostile", fixtures::hostile())]) {
-        for overlay in ["", "?", ":", "l", "h", "g", "1\n", "!", "P", "2↓\n", "2↓↓↓↓↓↓↓↓\n", "/a"] {
+        for overlay in ["", "?", ":", "l", "h", "g", "1\n", "!", "P", "2↓\n", "2↓↓↓↓↓↓↓↓\n", "2↓d\n", "2↓u\n", "/a"]
+        {
             let mut person = Person::at(view.clone()).armed();
             person.model = model(view.clone(), (120, 36), ThemeChoice::Dark, GlyphChoice::Ascii);
             let shown = text(&person.keys(overlay).model);
@@ -37,7 +38,7 @@ fn every_sign_is_one_cell_wide_and_every_state_has_its_word() {
     for (name, view) in fixtures::all() {
         let word =
             say::run(view.state, &model(view.clone(), (1, 1), ThemeChoice::Dark, GlyphChoice::Unicode).pen.glyphs).word;
-        for overlay in ["", "?", ":", "l", "h", "g", "1\n", "!", "P", "/", "2↓↓↓\n", "2↓↓↓↓↓↓↓↓\n"]
+        for overlay in ["", "?", ":", "l", "h", "g", "1\n", "!", "P", "/", "2↓↓↓\n", "2↓↓↓↓↓↓↓↓\n", "2↓d", "2↓u\n"]
         {
             let person = Person::at(view.clone()).armed().keys(overlay);
             let buffer = drawn(&person.model);
@@ -71,8 +72,26 @@ fn mono_shows_no_colour_and_every_theme_the_same_text() {
 fn no_size_and_no_model_breaks_a_frame() {
     let views = [fixtures::empty(), fixtures::hostile(), fixtures::veto(), fixtures::stuck()];
     for view in views {
-        for overlay in ["", "?", ":", "l", "h", "g", "1\n", "!", "P", "B", "2↓\n", "2↓↓↓↓↓↓↓↓\n", "2↓↓↓\n⇟", "/a", "z"]
-        {
+        for overlay in [
+            "",
+            "?",
+            ":",
+            "l",
+            "h",
+            "g",
+            "1\n",
+            "!",
+            "P",
+            "B",
+            "2↓\n",
+            "2↓↓↓↓↓↓↓↓\n",
+            "2↓↓↓\n⇟",
+            "2↓d\n⇟",
+            "2↓u\n",
+            "2↓uR",
+            "/a",
+            "z",
+        ] {
             let mut person = Person::at(view.clone()).armed().keys(overlay);
             for (width, height) in sizes() {
                 person.model.size = ratatui::layout::Size::new(width, height);

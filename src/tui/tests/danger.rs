@@ -1,6 +1,6 @@
 //! Keys and danger: what gives a command, and what must not.
 
-use super::{Person, code, fixtures, key};
+use super::{Ask, Person, code, fixtures, key};
 use crate::{
     command::Command,
     engine::view::RunView,
@@ -163,7 +163,7 @@ fn a_lane_is_tuned_from_its_detail() {
     assert_eq!(more.orders(), [&Command::Concurrency { lane: lane.clone(), by: 1 }]);
     assert!(matches!(more.model.overlay, Some(Overlay::Lane { .. })));
     let limit = |typed: &str| Person::at(fixtures::migrating()).armed().keys(LANE).keys("L").waits(700).keys(typed);
-    let limits = Limits { bytes_per_s: Some(10 << 20), requests_per_s: None };
+    let limits = Limits { bytes_per_s: Some(10 << 20), ..Limits::default() };
     let done = limit("10MiB/s\n");
     assert_eq!(done.orders(), [&Command::Limit { lane: lane.clone(), limits }]);
     assert!(matches!(done.model.overlay, Some(Overlay::Lane { .. })), "back where it was opened");
@@ -234,15 +234,16 @@ fn orders_about_files_are_legal_while_somebody_would_still_move_them() {
 #[test]
 fn pages_are_asked_for_one_at_a_time_and_read_again() {
     let person = Person::at(fixtures::migrating()).keys(BATCH);
-    assert_eq!(person.loads.len(), 1);
+    assert_eq!(person.asked.len(), 1);
     let later = person.waits(500).waits(2_000);
-    assert_eq!(later.loads.len(), 2);
+    assert_eq!(later.asked.len(), 2);
     let next = later.keys("⇟");
-    assert_eq!(next.loads[2].from.after.as_deref(), Some("2026/01/0044.pdf"));
+    let Ask::Items(second) = &next.asked[2] else { panic!("{:?}", next.asked) };
+    assert_eq!(second.from.after.as_deref(), Some("2026/01/0044.pdf"));
     let back = next.keys("⇞");
-    assert_eq!(back.loads[3].from, back.loads[0].from);
+    assert_eq!(back.asked[3], back.asked[0]);
     let mut slow = Person::at(fixtures::migrating()).keys(BATCH);
-    let wrong = Message::Items { ask: slow.loads[0].clone(), page: Err("disk".into()) };
+    let wrong = Message::Told { ask: slow.asked[0].clone(), told: Err("disk".into()) };
     slow.says(wrong, 10);
     assert!(!super::text(&slow.model).contains("disk"), "an answer that nobody waits for is dropped");
 }
@@ -446,13 +447,13 @@ proptest! {
     #[test]
     fn nothing_careless_ever_gives_a_command(
         state in 0usize..15,
-        opened in 0usize..4,
+        opened in 0usize..6,
         script in proptest::collection::vec(harmless(), 1..60),
     ) {
         let (_, view) = fixtures::all().swap_remove(state);
         let mut person = Person::at(view).armed();
-        // As often as not a lane or a batch is open already.
-        person = person.keys(["", "2↓↓↓\n", "2↓↓↓↓↓↓↓↓\n", "/"][opened]);
+        // As often as not a lane, a batch or a list is open already.
+        person = person.keys(["", "2↓↓↓\n", "2↓↓↓↓↓↓↓↓\n", "/", "2↓d", "2↓u"][opened]);
         for (message, after) in script {
             person.says(message.message(), after);
         }

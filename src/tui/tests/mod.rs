@@ -4,6 +4,7 @@ mod bench;
 mod board;
 mod danger;
 mod looped;
+mod mending;
 mod screens;
 
 use super::{
@@ -11,7 +12,7 @@ use super::{
     glyphs::{GlyphChoice, Glyphs},
     model::{Model, Moment},
     pen::Pen,
-    setup::PageAsk,
+    reader::Ask,
     theme::{Depth, Theme, ThemeChoice},
     update::{Action, Message, update},
 };
@@ -63,12 +64,12 @@ struct Person {
     model: Model,
     ms: u64,
     actions: Vec<Action>,
-    loads: Vec<PageAsk>,
+    asked: Vec<Ask>,
 }
 
 impl Person {
     fn at(view: RunView) -> Self {
-        Self { model: dark(view, (120, 36)), ms: 10_000, actions: Vec::new(), loads: Vec::new() }
+        Self { model: dark(view, (120, 36)), ms: 10_000, actions: Vec::new(), asked: Vec::new() }
     }
 
     fn says(&mut self, message: Message, after: u64) {
@@ -76,10 +77,11 @@ impl Person {
         let actions = update(&mut self.model, message, moment(self.ms));
         for action in actions {
             match action {
-                // The ledger answers at once.
-                Action::Load(ask) => {
-                    self.loads.push(ask.clone());
-                    let answer = Message::Items { ask, page: Ok(fixtures::page()) };
+                // Whoever is asked answers at once.
+                Action::Ask(ask) => {
+                    self.asked.push(ask.clone());
+                    let told = fixtures::told(&ask);
+                    let answer = Message::Told { ask, told };
                     self.actions.extend(update(&mut self.model, answer, moment(self.ms)));
                 }
                 other => self.actions.push(other),

@@ -1,5 +1,7 @@
 """Lists by each of the framework's paginations, bulk upsert, deletion with tombstones."""
 
+import re
+
 from django.apps import apps
 from django.core.exceptions import ObjectDoesNotExist
 from django.db import IntegrityError, transaction
@@ -8,18 +10,24 @@ from rest_framework import generics, pagination, serializers, views
 from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.response import Response
 
+from . import tables
 from .models import Tombstone
 
 SETS = {"members": "Member", "files": "File", "filters": "Filter"}
 
 
 def model_of(name):
-    if name not in SETS:
+    if name in SETS:
+        return apps.get_model("shop", SETS[name])
+    made = tables.model_of(name)
+    if made is None:
         raise NotFound()
-    return apps.get_model("shop", SETS[name])
+    return made
 
 
 def serializer_of(model_class):
+    if model_class in tables.MADE.values():
+        return tables.serializer_of(model_class)
     attributes = {}
     if any(field.name == "balance" for field in model_class._meta.fields):
         # All digits that the column keeps.
@@ -105,8 +113,24 @@ class Listing(generics.ListAPIView):
                 raise ValidationError("updated_since is a time")
             rows = rows.filter(updated_at__gte=at)
         if ids:
-            rows = rows.filter(id__in=[int(key) for key in ids.split(",")])
+            rows = rows.filter(id__in=keys_of(rows.model, ids.split(",")))
         return rows
+
+
+def keys_of(model_class, texts):
+    """Those of these texts that a row's key can be."""
+    key = model_class._meta.pk
+    if key.get_internal_type() == "CharField":
+        return texts
+    return [int(text) for text in texts if re.fullmatch("-?[0-9]{1,18}", text)]
+
+
+class Tables(views.APIView):
+    """Makes a table."""
+
+    def post(self, request, name):
+        tables.make(name, request.data["columns"])
+        return Response({})
 
 
 class Bulk(views.APIView):
@@ -121,17 +145,17 @@ class Bulk(views.APIView):
 
     def upsert(self, model_class, serializer_class, record):
         key = record.get("id")
-        there = model_class.objects.filter(pk=key).first()
-        serializer = serializer_class(there, data=record, partial=there is not None)
-        if not serializer.is_valid():
-            return {"key": key, "status": "rejected", "error": serializer.errors}
         try:
+            there = model_class.objects.filter(pk=key).first()
+            serializer = serializer_class(there, data=record, partial=there is not None)
+            if not serializer.is_valid():
+                return {"key": key, "status": "rejected", "error": serializer.errors}
             with transaction.atomic():
                 serializer.save()
                 if "member_id" in record:
                     # Said at once, not when the whole transaction ends.
                     model_class._meta.get_field("member").related_model.objects.get(pk=record["member_id"])
-        except (IntegrityError, ObjectDoesNotExist) as error:
+        except (IntegrityError, ObjectDoesNotExist, OverflowError, ValueError) as error:
             return {"key": key, "status": "rejected", "error": str(error)}
         return {"key": key, "status": "updated" if there else "created"}
 
@@ -142,5 +166,5 @@ class Delete(views.APIView):
         with transaction.atomic():
             rows = list(model_class.objects.filter(pk__in=request.data["keys"]).values_list("pk", flat=True))
             model_class.objects.filter(pk__in=rows).delete()
-            Tombstone.objects.bulk_create(Tombstone(table=name, row=row) for row in rows)
+            Tombstone.objects.bulk_create(Tombstone(table=name, row=row) for row in rows if isinstance(row, int))
         return Response({"deleted": len(rows)})

@@ -18,10 +18,12 @@ use crate::{
     ports::{BlobBody, BlobInfo, BlobMeta, BlobPage, BlobStore, Found, Put},
 };
 use async_trait::async_trait;
-use beneath::{Miss, Root, Seen};
+use beneath::{Miss, Root, Seen, disk_fault};
 use bytes::Bytes;
 use futures::{StreamExt, stream, stream::BoxStream};
 use std::{
+    fs::DirBuilder,
+    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -38,6 +40,8 @@ const UNFINISHED: &str = ".cutover-part-";
 pub struct FolderBucket {
     name: String,
     root: PathBuf,
+    /// The root is made, for this user only, with the first blob; until then it is an empty bucket.
+    makes_root: bool,
     guards: OnceCell<bool>,
 }
 
@@ -45,7 +49,30 @@ impl FolderBucket {
     /// The bucket of this name in the plan. Touches nothing yet.
     #[must_use]
     pub fn new(name: &str, root: &Path) -> Self {
-        Self { name: name.to_owned(), root: root.to_owned(), guards: OnceCell::new() }
+        Self { name: name.to_owned(), root: root.to_owned(), makes_root: false, guards: OnceCell::new() }
+    }
+
+    /// The same for a folder of ours: it is made with the first blob, and for this user only. Touches nothing yet.
+    #[must_use]
+    pub fn own(name: &str, root: &Path) -> Self {
+        Self { makes_root: true, ..Self::new(name, root) }
+    }
+
+    /// Nothing can be in it, because it was not made yet.
+    fn is_unmade(&self) -> bool {
+        self.makes_root && !self.root.exists()
+    }
+
+    async fn make_root(&self, doing: &str) -> Result<()> {
+        if !self.is_unmade() {
+            return Ok(());
+        }
+        let (doing, root) = (doing.to_owned(), self.root.clone());
+        blocking(move || {
+            let made = DirBuilder::new().recursive(true).mode(0o700).create(&root);
+            made.map_err(|error| disk_fault(&doing, error).detail(format!("the folder {}", root.display())))
+        })
+        .await
     }
 
     fn doing(&self, verb: &str, key: &str) -> String {
@@ -112,6 +139,9 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + '
 #[async_trait]
 impl BlobStore for FolderBucket {
     async fn list(&self, prefix: &str, from: Option<&str>, limit: u32) -> Result<BlobPage> {
+        if self.is_unmade() {
+            return Ok(BlobPage::default());
+        }
         let doing = self.prefix("list", prefix);
         let (root, prefix, from) = (self.root.clone(), prefix.to_owned(), from.map(str::to_owned));
         blocking(move || walk::page(&doing, &root, &prefix, from.as_deref(), limit.max(1))).await
@@ -134,6 +164,7 @@ impl BlobStore for FolderBucket {
     async fn put(&self, key: &str, body: BlobBody, put: &Put) -> Result<BlobInfo> {
         let doing = self.doing("write", key);
         check_key(&doing, key)?;
+        self.make_root(&doing).await?;
         write::put(doing, self.root.clone(), key.to_owned(), body, put).await
     }
 
@@ -154,6 +185,9 @@ impl BlobStore for FolderBucket {
     async fn delete(&self, key: &str) -> Result<()> {
         let doing = self.doing("delete", key);
         check_key(&doing, key)?;
+        if self.is_unmade() {
+            return Ok(());
+        }
         let (root, key) = (self.root.clone(), key.to_owned());
         blocking(move || write::delete(&doing, &Root::open(&doing, &root)?, &key)).await
     }

@@ -105,6 +105,12 @@ impl RecordStore for HttpStore {
         Ok(Page { total: None, ..page })
     }
 
+    async fn count_changes(&self, set: &SetRef, since: Timestamp) -> Result<Option<u64>> {
+        let doing = format!("count changes since {since} of {} in {}", set.name, self.name);
+        let name = &self.wire.plan().read.parameters.updated_since;
+        Ok(self.page(&doing, set, Some((name, &since.to_string())), &Cursor::START, 1).await?.total)
+    }
+
     async fn fetch(&self, set: &SetRef, keys: &[Key]) -> Result<Vec<Record>> {
         let name = &self.wire.plan().read.parameters.keys;
         let mut found = Vec::with_capacity(keys.len());
@@ -138,9 +144,22 @@ impl RecordStore for HttpStore {
             return Ok(Vec::new());
         }
         let doing = format!("write {} records to {} in {}", records.len(), set.name, self.name);
-        let said = self.change(&doing, set, &self.writing, self.writing.records(records)).await?.unwrap_or_default();
-        let keys: Vec<Option<Key>> = records.iter().map(|record| record.key(&set.key)).collect();
-        outcomes(&doing, &self.wire.plan().write, &said, &keys)
+        // Of one without a key an endpoint would make a new row each time.
+        let (keys, keyed): (Vec<Key>, Vec<&Record>) =
+            records.iter().filter_map(|record| Some((record.key(&set.key)?, record))).unzip();
+        let mut told = if keyed.is_empty() {
+            Vec::new()
+        } else {
+            let said = self.change(&doing, set, &self.writing, self.writing.records(&keyed)).await?.unwrap_or_default();
+            outcomes(&doing, &self.wire.plan().write, &said, &keys)?
+        }
+        .into_iter();
+        let keyless = || WriteOutcome::Rejected(format!("it has no {}", set.key));
+        let outcome = |record: &Record| match record.key(&set.key) {
+            Some(_) => told.next(),
+            None => Some(keyless()),
+        };
+        Ok(records.iter().filter_map(outcome).collect())
     }
 
     async fn delete(&self, set: &SetRef, keys: &[Key]) -> Result<()> {

@@ -174,8 +174,8 @@ impl Outgoing {
     }
 
     /// The body with these records.
-    pub(super) fn records(&self, records: &[Record]) -> serde_json::Result<Vec<u8>> {
-        self.body(records, exact::write)
+    pub(super) fn records(&self, records: &[&Record]) -> serde_json::Result<Vec<u8>> {
+        self.body(records, |out, record| exact::write(out, record))
     }
 
     /// The body with these keys, as the endpoint wrote them in its rows: whole numbers are numbers again.
@@ -207,12 +207,7 @@ impl Outgoing {
 }
 
 /// What the endpoint says became of these records.
-pub(super) fn outcomes(
-    doing: &str,
-    shape: &WriteShape,
-    said: &Json,
-    sent: &[Option<Key>],
-) -> Result<Vec<WriteOutcome>> {
+pub(super) fn outcomes(doing: &str, shape: &WriteShape, said: &Json, sent: &[Key]) -> Result<Vec<WriteOutcome>> {
     match &shape.outcomes {
         Outcomes::Each { at, .. } => {
             let said = said.pointer(at).and_then(Json::as_array).map(Vec::as_slice).unwrap_or_default();
@@ -220,20 +215,18 @@ pub(super) fn outcomes(
                 let detail = format!("the answer speaks of {} records, {} were sent", said.len(), sent.len());
                 return Err(Fault::new(FaultKind::Garbage, doing).detail(detail));
             }
-            said.iter().zip(sent).map(|(said, key)| outcome(doing, shape, said, key.as_ref())).collect()
+            said.iter().zip(sent).map(|(said, key)| outcome(doing, shape, said, key)).collect()
         }
         Outcomes::Errors { at } => refused(doing, shape, said.pointer(at), sent),
     }
 }
 
-fn outcome(doing: &str, shape: &WriteShape, said: &Json, key: Option<&Key>) -> Result<WriteOutcome> {
+fn outcome(doing: &str, shape: &WriteShape, said: &Json, ours: &Key) -> Result<WriteOutcome> {
     let Outcomes::Each { status, created, updated, rejected, .. } = &shape.outcomes else {
         return Err(Fault::new(FaultKind::Internal, doing));
     };
     let garbage = |what: String| Fault::new(FaultKind::Garbage, doing).detail(what);
-    if let (Some(theirs), Some(ours)) = (key_in(said, &shape.key), key)
-        && theirs != *ours
-    {
+    if let Some(theirs) = key_in(said, &shape.key).filter(|theirs| theirs != ours) {
         return Err(garbage(format!("the answer speaks of {theirs} where {ours} was sent")));
     }
     let word = said.pointer(status).map(|word| Value::from_json(word.clone()).to_text());
@@ -250,7 +243,7 @@ fn outcome(doing: &str, shape: &WriteShape, said: &Json, key: Option<&Key>) -> R
 }
 
 /// From a list of the refused alone: entries with key and reason, or an object from key to reason.
-fn refused(doing: &str, shape: &WriteShape, said: Option<&Json>, sent: &[Option<Key>]) -> Result<Vec<WriteOutcome>> {
+fn refused(doing: &str, shape: &WriteShape, said: Option<&Json>, sent: &[Key]) -> Result<Vec<WriteOutcome>> {
     let garbage = |what: String| Fault::new(FaultKind::Garbage, doing).detail(what);
     let mut reasons: HashMap<Key, String> = match said {
         None | Some(Json::Null) => HashMap::new(),
@@ -265,7 +258,7 @@ fn refused(doing: &str, shape: &WriteShape, said: Option<&Json>, sent: &[Option<
             .collect::<Result<_>>()?,
         Some(_) => return Err(garbage("the answer has no list of refused records where the plan says".into())),
     };
-    let outcome = |key: &Option<Key>| match key.as_ref().and_then(|key| reasons.remove(key)) {
+    let outcome = |key: &Key| match reasons.remove(key) {
         Some(why) => WriteOutcome::Rejected(why),
         None => WriteOutcome::Updated,
     };
@@ -353,7 +346,7 @@ mod tests {
         };
         let outgoing = Outgoing::new(&sending, RECORDS);
         let record = Record::from_json(json!({"id": 1, "t": "{{ records }}"})).unwrap();
-        let body: Json = serde_json::from_slice(&outgoing.records(&[record.clone(), record]).unwrap()).unwrap();
+        let body: Json = serde_json::from_slice(&outgoing.records(&[&record, &record]).unwrap()).unwrap();
         assert_eq!(
             body,
             json!({"data": {"rows": [{"id": 1, "t": "{{ records }}"}, {"id": 1, "t": "{{ records }}"}]}, "x": 1})
@@ -366,7 +359,7 @@ mod tests {
 
     #[test]
     fn outcomes_by_entry_and_by_refusal() {
-        let sent: Vec<Option<Key>> = ["1", "2"].map(|key| Some(Key(key.into()))).to_vec();
+        let sent = ["1", "2"].map(|key| Key(key.into()));
         let each = plan(Preset::DjangoRest).write;
         let said = json!({"results": [{"key": 1, "status": "created"}, {"key": 2, "status": "rejected", "error": {"name": "no"}}]});
         let rejected = WriteOutcome::Rejected("{\"name\":\"no\"}".into());

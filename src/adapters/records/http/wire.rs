@@ -2,7 +2,7 @@
 //! Must never enter: what an answer means.
 
 use crate::{
-    adapters::http::{Answer, Call, Client, Payload},
+    adapters::http::{Answer, Call, Client, Kept, Payload},
     error::{Fault, FaultKind, Result},
     model::Digest,
     plan::{Compression, HttpPlan},
@@ -55,14 +55,11 @@ impl Wire {
         }
         let Some(mut answer) = self.client.send_within(doing, call).await? else { return Ok(None) };
         match known {
-            Some((_, body)) if answer.status == StatusCode::NOT_MODIFIED => {
-                answer.status = StatusCode::OK;
-                answer.body = body;
-            }
+            Some((_, kept)) if answer.status == StatusCode::NOT_MODIFIED => answer = answer.renew(kept),
             _ => {
                 let tag = answer.headers("etag").next().and_then(|tag| HeaderValue::from_str(tag).ok());
                 if let Some(tag) = tag.filter(|_| answer.status == StatusCode::OK) {
-                    self.known().keep(url, tag, answer.body.clone());
+                    self.known().keep(url, tag, answer.keep());
                 }
             }
         }
@@ -129,12 +126,12 @@ fn pack(how: Compression, body: &[u8]) -> std::io::Result<Vec<u8>> {
 struct Known {
     most: usize,
     held: usize,
-    answers: VecDeque<(Url, HeaderValue, Bytes)>,
+    answers: VecDeque<(Url, HeaderValue, Kept)>,
 }
 
 impl Known {
-    /// Tag and body of the answer of this address.
-    fn of(&mut self, url: &Url) -> Option<(HeaderValue, Bytes)> {
+    /// The answer of this address, and its tag.
+    fn of(&mut self, url: &Url) -> Option<(HeaderValue, Kept)> {
         let place = self.answers.iter().position(|(of, ..)| of == url)?;
         let entry = self.answers.remove(place)?;
         let found = (entry.1.clone(), entry.2.clone());
@@ -143,11 +140,11 @@ impl Known {
     }
 
     /// Keeps this answer, if it does not take the room of many others.
-    fn keep(&mut self, url: &Url, tag: HeaderValue, body: Bytes) {
+    fn keep(&mut self, url: &Url, tag: HeaderValue, answer: Kept) {
         if let Some(place) = self.answers.iter().position(|(of, ..)| of == url) {
             self.forget(place);
         }
-        let size = size(url, &body);
+        let size = size(url, &answer);
         if size > self.most / 4 {
             return;
         }
@@ -155,19 +152,19 @@ impl Known {
             self.forget(0);
         }
         self.held += size;
-        self.answers.push_back((url.clone(), tag, body));
+        self.answers.push_back((url.clone(), tag, answer));
     }
 
     fn forget(&mut self, place: usize) {
-        if let Some((url, _, body)) = self.answers.remove(place) {
-            self.held -= size(&url, &body);
+        if let Some((url, _, answer)) = self.answers.remove(place) {
+            self.held -= size(&url, &answer);
         }
     }
 }
 
 /// Bytes that an answer takes, with something for the tag and the entry.
-fn size(url: &Url, body: &Bytes) -> usize {
-    body.len() + url.as_str().len() + 256
+fn size(url: &Url, answer: &Kept) -> usize {
+    answer.len() + url.as_str().len() + 256
 }
 
 #[cfg(test)]
@@ -181,17 +178,17 @@ mod tests {
         let url = |name: usize| Url::parse(&format!("http://h/{name}")).unwrap();
         let tag = HeaderValue::from_static("\"x\"");
         for name in 0..100 {
-            known.keep(&url(name), tag.clone(), Bytes::from(vec![0; 1000]));
+            known.keep(&url(name), tag.clone(), Kept::of(vec![0; 1000]));
             assert!(known.held <= 8000);
             assert!(known.of(&url(0)).is_some(), "what is used stays");
         }
         assert!(known.of(&url(1)).is_none() && known.of(&url(99)).is_some());
-        known.keep(&url(0), tag.clone(), Bytes::from(vec![0; 4000]));
+        known.keep(&url(0), tag.clone(), Kept::of(vec![0; 4000]));
         assert!(known.of(&url(0)).is_none(), "too long to be kept, and the old one is not it any more");
-        let held: usize = known.answers.iter().map(|(url, _, body)| size(url, body)).sum();
+        let held: usize = known.answers.iter().map(|(url, _, answer)| size(url, answer)).sum();
         assert_eq!(known.held, held);
         let mut none = Known::default();
-        none.keep(&url(1), tag, Bytes::new());
+        none.keep(&url(1), tag, Kept::of(Vec::new()));
         assert!(none.of(&url(1)).is_none());
     }
 

@@ -6,6 +6,7 @@
 
 pub(super) mod engine;
 mod schema;
+mod scratch;
 mod values;
 mod write;
 
@@ -98,7 +99,11 @@ impl<E: Engine> LiteStore<E> {
     }
 
     async fn count(&self, doing: &str, table: &Table) -> Result<u64> {
-        let ask = Statement::ask(["count(*)"], format!(" FROM {}", table.place));
+        self.number(doing, Statement::ask(["count(*)"], format!(" FROM {}", table.place))).await
+    }
+
+    /// The count that this statement answers with.
+    async fn number(&self, doing: &str, ask: Statement) -> Result<u64> {
         let rows = self.engine.read(doing, ask, None).await?.rows;
         let count = rows.first().and_then(|row| row.first()).and_then(Cell::int);
         count
@@ -127,6 +132,14 @@ impl<E: Engine> LiteStore<E> {
         }
         Ok(ends)
     }
+}
+
+/// Goes on with what holds for a row that changed at or after this moment, and for one that does not say when.
+fn changed(ask: Statement, column: &Column, since: Timestamp) -> Statement {
+    let time = format!("datetime({}, 'auto')", quoted(&column.field.name));
+    ask.then(&format!("({time} IS NULL OR {time} >= datetime("))
+        .with(Cell::Text(since.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()))
+        .then("))")
 }
 
 fn select(table: &Table) -> Statement {
@@ -189,12 +202,20 @@ impl<E: Engine> RecordStore for LiteStore<E> {
         let updated = sql::updated(&doing, set.updated.as_ref())?;
         self.call(set, async {
             let table = self.table(&doing, set).await?;
-            let name = quoted(&table.column(&doing, updated)?.field.name);
-            let time = format!("datetime({name}, 'auto')");
-            let only = Statement::act(format!("({time} IS NULL OR {time} >= datetime("))
-                .with(Cell::Text(since.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()))
-                .then("))");
+            let only = changed(Statement::act(""), table.column(&doing, updated)?, since);
             self.page(&doing, set, Some(only), from, limit).await
+        })
+        .await
+    }
+
+    async fn count_changes(&self, set: &SetRef, since: Timestamp) -> Result<Option<u64>> {
+        let doing = format!("count changes since {since} of {} in {}", set.name, self.engine.name());
+        let updated = sql::updated(&doing, set.updated.as_ref())?;
+        self.call(set, async {
+            let table = self.table(&doing, set).await?;
+            let all = Statement::ask(["count(*)"], format!(" FROM {} WHERE ", table.place));
+            let ask = changed(all, table.column(&doing, updated)?, since);
+            self.number(&doing, ask).await.map(Some)
         })
         .await
     }
@@ -256,5 +277,13 @@ impl<E: Engine> RecordStore for LiteStore<E> {
             writing.end(&doing).await
         })
         .await
+    }
+
+    async fn scratch(&self, set: &SetRef) -> Result<Option<SetRef>> {
+        self.make_scratch(set).await
+    }
+
+    async fn discard(&self, set: &SetRef) -> Result<bool> {
+        self.drop_scratch(set).await
     }
 }

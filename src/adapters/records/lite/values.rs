@@ -4,11 +4,8 @@
 //! declared type decides where two values look alike in the file: a number in a `BOOLEAN` column is yes or no, a text in
 //! a `JSON` column is a document. What a column would turn into something else is refused.
 
-use super::{
-    super::{documents, sql::Column},
-    engine::Cell,
-};
-use crate::model::{Decimal, Kind, Value, text};
+use super::{super::sql::Column, engine::Cell};
+use crate::model::{Decimal, Kind, Value, document, text};
 
 /// The kind that a declared type stands for.
 pub(super) fn kind(declared: &str) -> Kind {
@@ -113,7 +110,7 @@ pub(super) fn read(kind: &Kind, cell: Cell) -> Result<Value, String> {
         (Kind::Json, Cell::Real(number)) => Value::Json(number.into()),
         (Kind::Decimal { .. }, Cell::Real(number)) => decimal(&format!("{number:e}")),
         (_, Cell::Real(number)) => Value::Float(number),
-        (Kind::Json, Cell::Text(text)) => match documents::parse(&text) {
+        (Kind::Json, Cell::Text(text)) => match document::parse(&text) {
             Ok(json) => Value::Json(json),
             Err(why) if serde_json::from_str::<serde::de::IgnoredAny>(&text).is_ok() => return Err(why),
             Err(_) => Value::Text(text),

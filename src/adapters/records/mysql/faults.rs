@@ -56,6 +56,8 @@ const fn kind(number: u16) -> FaultKind {
         // A password, a database, a table, a column, a command that this user may not use.
         1044 | 1045 | 1142 | 1143 | 1227 | 1370 | 1698 => FaultKind::Unauthorized,
         1049 | 1051 | 1054 | 1146 => FaultKind::NotFound,
+        // It only reads just now: no row is to blame, and none goes in.
+        1290 | 1792 | 1836 => FaultKind::Unmet,
         // A lock, a deadlock, the statement's time.
         1205 | 1213 | 1969 | 3024 => FaultKind::Timeout,
         // Too many connections already.
@@ -82,7 +84,7 @@ mod tests {
             (1040, FaultKind::Throttled),
             (1053, FaultKind::Unreachable),
             (1114, FaultKind::Server),
-            (1290, FaultKind::Refused),
+            (1290, FaultKind::Unmet),
         ] {
             assert_eq!(kind(number), wanted, "{number}");
         }

@@ -7,6 +7,7 @@
 
 mod faults;
 mod schema;
+mod scratch;
 mod session;
 mod values;
 mod write;
@@ -70,14 +71,14 @@ impl MySqlStore {
         let mut session = self.sessions.begin(doing, false).await?;
         let table = self.table(doing, &mut session, set).await?;
         session.end(doing).await?;
-        self.count(doing, &table).await
+        self.count(doing, &table, "").await
     }
 
-    /// How many rows there are, if that can be said in a part of the time that the call has.
-    async fn count(&self, doing: &str, table: &Table) -> Result<Option<u64>> {
+    /// How many rows there are that this filter lets through, if that can be said in a part of the time that the call has.
+    async fn count(&self, doing: &str, table: &Table, filter: &str) -> Result<Option<u64>> {
         let count = async {
             let mut session = self.sessions.begin(doing, false).await?;
-            let count = count(doing, &mut session, table).await?;
+            let count = count(doing, &mut session, table, filter).await?;
             session.end(doing).await?;
             Ok(count)
         };
@@ -168,8 +169,8 @@ fn select(table: &Table) -> String {
     format!("SELECT {} FROM {}", columns.collect::<Vec<_>>().join(", "), table.place)
 }
 
-async fn count(doing: &str, session: &mut Session<'_>, table: &Table) -> Result<u64> {
-    let rows = session.rows(doing, &format!("SELECT count(*) FROM {}", table.place)).await?;
+async fn count(doing: &str, session: &mut Session<'_>, table: &Table, filter: &str) -> Result<u64> {
+    let rows = session.rows(doing, &format!("SELECT count(*) FROM {}{filter}", table.place)).await?;
     let said = rows.first().and_then(|row| session::text(row, 0)).and_then(|count| count.parse().ok());
     said.ok_or_else(|| Fault::new(FaultKind::Garbage, doing).detail("a count that is no number"))
 }
@@ -178,7 +179,7 @@ async fn count(doing: &str, session: &mut Session<'_>, table: &Table) -> Result<
 fn literal(column: &Column, text: &str) -> String {
     let mut sql = String::new();
     let kind = &column.field.kind;
-    let value = sql::exact::taken(kind, &Value::Text(text.to_owned()));
+    let value = kind.take(Value::Text(text.to_owned()));
     values::push(&mut sql, kind, &value.unwrap_or_else(|_| Value::Text(text.to_owned())));
     sql
 }
@@ -221,7 +222,7 @@ impl RecordStore for MySqlStore {
             let table = self.table(&doing, &mut session, set).await?;
             table.key(&doing, &set.key)?;
             session.end(&doing).await?;
-            let count = Box::pin(self.count(&doing, &table)).await?;
+            let count = Box::pin(self.count(&doing, &table, "")).await?;
             Ok(table.info(count))
         })
         .await
@@ -238,7 +239,7 @@ impl RecordStore for MySqlStore {
             session.end(&doing).await?;
             match about.filter(|about| *about > sql::FEW) {
                 Some(about) => Ok(SetInfo { estimated: true, ..table.info(Some(about)) }),
-                None => Ok(table.info(Box::pin(self.count(&doing, &table)).await?)),
+                None => Ok(table.info(Box::pin(self.count(&doing, &table, "")).await?)),
             }
         })
         .await
@@ -271,6 +272,19 @@ impl RecordStore for MySqlStore {
         let doing = format!("read changes since {since} of {} from {}", set.name, self.name);
         let updated = sql::updated(&doing, set.updated.as_ref())?;
         self.call(&doing, set, Box::pin(self.page(&doing, set, Some((updated, since)), from, limit))).await
+    }
+
+    async fn count_changes(&self, set: &SetRef, since: Timestamp) -> Result<Option<u64>> {
+        let doing = format!("count changes since {since} of {} in {}", set.name, self.name);
+        let updated = sql::updated(&doing, set.updated.as_ref())?;
+        self.call(&doing, set, async {
+            let mut session = self.sessions.begin(&doing, false).await?;
+            let table = self.table(&doing, &mut session, set).await?;
+            session.end(&doing).await?;
+            let only = changed(&doing, table.column(&doing, updated)?, since)?;
+            self.count(&doing, &table, &format!(" WHERE {only}")).await
+        })
+        .await
     }
 
     async fn fetch(&self, set: &SetRef, keys: &[Key]) -> Result<Vec<Record>> {
@@ -327,6 +341,14 @@ impl RecordStore for MySqlStore {
         })
         .await
     }
+
+    async fn scratch(&self, set: &SetRef) -> Result<Option<SetRef>> {
+        self.make_scratch(set).await
+    }
+
+    async fn discard(&self, set: &SetRef) -> Result<bool> {
+        self.drop_scratch(set).await
+    }
 }
 
 /// Keys at which about so many even parts end.
@@ -338,7 +360,7 @@ async fn ends(doing: &str, session: &mut Session<'_>, table: &Table, key: &Colum
         let number = |at| rows.first().and_then(|row| session::text(row, at)).and_then(|text| text.parse().ok());
         return Ok(number(0).zip(number(1)).map(|(least, most)| even(least, most, parts)).unwrap_or_default());
     }
-    let rows = count(doing, session, table).await?;
+    let rows = count(doing, session, table, "").await?;
     let mut ends = Vec::new();
     for n in 1..u64::from(parts) {
         let at = rows * n / u64::from(parts);

@@ -23,10 +23,22 @@ fn literal(text: &str) -> String {
     sql
 }
 
+/// The table of this name as a statement takes it.
+pub(super) fn place(name: &str) -> String {
+    name.split_once('.').map_or_else(|| quoted(name), |(a, b)| format!("{}.{}", quoted(a), quoted(b)))
+}
+
+/// Whether there is a table of this name.
+pub(super) async fn is_there(doing: &str, session: &mut Session<'_>, name: &str) -> Result<bool> {
+    let (_, which) = which(name);
+    let sql = format!("SELECT 1 FROM information_schema.tables WHERE {which}");
+    Ok(!session.rows(doing, &sql).await?.is_empty())
+}
+
 /// The table of this name, in the address's database unless the name says another (`database.table`).
 pub(super) async fn discover(doing: &str, session: &mut Session<'_>, name: &str) -> Result<sql::Table> {
     let (schema, which) = which(name);
-    let place = name.split_once('.').map_or_else(|| quoted(name), |(a, b)| format!("{}.{}", quoted(a), quoted(b)));
+    let place = place(name);
     let found = session
         .rows(
             doing,

@@ -1,10 +1,7 @@
 //! Values into the text of a statement and out of the text that the server answers with.
 
-use super::super::{
-    documents,
-    sql::{Column, times},
-};
-use crate::model::{Decimal, Kind, Value};
+use super::super::sql::Column;
+use crate::model::{Decimal, Kind, Value, document};
 use std::fmt::{self, Write as _};
 
 /// What the catalog says of a column's type.
@@ -83,14 +80,9 @@ pub(super) fn read(kind: &Kind, raw: &[u8]) -> Result<Value, String> {
         },
         Kind::Float { .. } => text.parse().map_or_else(|_| kept(), Value::Float),
         Kind::Decimal { .. } => Decimal::parse(text).map_or_else(kept, Value::Decimal),
-        Kind::Date => times::date(text).map_or_else(kept, Value::Text),
-        Kind::Time { .. } => times::time(text).map_or_else(kept, Value::Text),
-        Kind::Timestamp { zone, .. } => {
-            // The session's clock is UTC, which the server does not say.
-            let said = if *zone { format!("{text}Z") } else { text.to_owned() };
-            times::timestamp(&said, *zone).map_or_else(kept, Value::Text)
-        }
-        Kind::Json => Value::Json(documents::parse(text)?),
+        // The session's clock is UTC, which is also what a time without a zone is taken for.
+        Kind::Date | Kind::Time { .. } | Kind::Timestamp { .. } => kind.take(kept()).unwrap_or_else(|_| kept()),
+        Kind::Json => Value::Json(document::parse(text)?),
         _ => kept(),
     })
 }

@@ -1,14 +1,16 @@
 //! Records in a `PostgreSQL` database.
 //!
 //! Everything is read by `COPY … TO STDOUT` in the text that the server writes under fixed settings (`session`), and
-//! written by `write`; `values` translates between that text and our values, `blocks` hands over many rows as they are, `schema`
-//! asks the catalog. Pages go along the key, so a page costs the same at the end of a table as at its start. Must never
+//! written by `write`; `values` translates between that text and our values (`times` the years far away), `blocks` hands
+//! over many rows as they are, `schema` asks the catalog. Pages go along the key, so a page costs the same at the end of a table as at its start. Must never
 //! enter: a text of the server that a value was not made of.
 
 mod blocks;
 mod schema;
+mod scratch;
 mod sequences;
 mod session;
+mod times;
 mod values;
 mod write;
 
@@ -17,7 +19,7 @@ use crate::{
     adapters::postgres::{fault, quoted},
     error::{Fault, FaultKind, Result},
     model::{Key, Kind, Record, Timestamp, Value},
-    ports::{BlockStore, Cursor, Page, RecordStore, SetInfo, SetRef, WriteOutcome, cell_text},
+    ports::{BlockStore, Cursor, OpenTransactions, Page, RecordStore, SetInfo, SetRef, WriteOutcome, cell_text},
 };
 use async_trait::async_trait;
 use futures::TryStreamExt as _;
@@ -33,6 +35,11 @@ use std::{
 };
 use write::PostgresWriter;
 
+/// When the oldest transaction of somebody else began, and the oldest that has written.
+const OPEN: &str = "SELECT to_char(min(xact_start), 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'), \
+    to_char(min(xact_start) FILTER (WHERE backend_xid IS NOT NULL), 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') \
+    FROM pg_stat_activity \
+    WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'";
 /// Pages of 8 KiB that are looked at to find even parts.
 const SAMPLE: i64 = 2000;
 
@@ -88,14 +95,14 @@ impl PostgresStore {
         let mut session = self.sessions.begin(doing, false).await?;
         let table = self.table(doing, &mut session, set).await?;
         session.end(doing).await?;
-        self.count(doing, &table).await
+        self.count(doing, &table, "").await
     }
 
-    /// How many rows there are, if that can be said in a part of the time that the call has.
-    async fn count(&self, doing: &str, table: &Table) -> Result<Option<u64>> {
+    /// How many rows there are that this filter lets through, if that can be said in a part of the time that the call has.
+    async fn count(&self, doing: &str, table: &Table, filter: &str) -> Result<Option<u64>> {
         let count = async {
             let mut session = self.sessions.begin(doing, false).await?;
-            let sql = format!("SELECT count(*) FROM {}", table.place);
+            let sql = format!("SELECT count(*) FROM {}{filter}", table.place);
             let row = sqlx::query(AssertSqlSafe(sql)).fetch_one(&mut session.connection).await;
             let count: i64 = row.and_then(|row| row.try_get(0)).map_err(|error| fault(doing, error))?;
             session.end(doing).await?;
@@ -249,7 +256,7 @@ async fn keyless(doing: &str, session: &mut Session<'_>, table: &Table, key: &Co
 /// A text as a value of this column. Every text stands in quotes, and backslashes mean nothing there.
 fn literal(column: &Column, text: &str) -> String {
     let text = match column.field.kind {
-        Kind::Date | Kind::Timestamp { .. } => sql::times::to_postgres(text),
+        Kind::Date | Kind::Timestamp { .. } => times::to_postgres(text),
         _ => text.to_owned(),
     };
     format!("'{}'::{}", text.replace('\'', "''"), column.sql)
@@ -291,7 +298,7 @@ impl RecordStore for PostgresStore {
             let table = self.look(&doing, &mut session, set).await?;
             table.key(&doing, &set.key)?;
             session.end(&doing).await?;
-            let count = Box::pin(self.count(&doing, &table)).await?;
+            let count = Box::pin(self.count(&doing, &table, "")).await?;
             Ok(table.info(count))
         })
         .await
@@ -307,7 +314,7 @@ impl RecordStore for PostgresStore {
             session.end(&doing).await?;
             match about.filter(|about| *about > sql::FEW) {
                 Some(about) => Ok(SetInfo { estimated: true, ..table.info(Some(about)) }),
-                None => Ok(table.info(Box::pin(self.count(&doing, &table)).await?)),
+                None => Ok(table.info(Box::pin(self.count(&doing, &table, "")).await?)),
             }
         })
         .await
@@ -344,6 +351,36 @@ impl RecordStore for PostgresStore {
         let doing = format!("read changes since {since} of {} from {}", set.name, self.name);
         let updated = sql::updated(&doing, set.updated.as_ref())?;
         self.call(&doing, set, Box::pin(self.page(&doing, set, Only::Since(updated, since), from, limit))).await
+    }
+
+    async fn count_changes(&self, set: &SetRef, since: Timestamp) -> Result<Option<u64>> {
+        let doing = format!("count changes since {since} of {} in {}", set.name, self.name);
+        let updated = sql::updated(&doing, set.updated.as_ref())?;
+        self.call(&doing, set, async {
+            let mut session = self.sessions.begin(&doing, false).await?;
+            let table = self.table(&doing, &mut session, set).await?;
+            session.end(&doing).await?;
+            let only = changed(&doing, table.column(&doing, updated)?, since)?;
+            self.count(&doing, &table, &format!(" WHERE {only}")).await
+        })
+        .await
+    }
+
+    /// A role that may not see other roles' sessions sees only when its own began.
+    async fn open_transactions(&self, set: &SetRef) -> Result<OpenTransactions> {
+        let doing = format!("ask {} for open transactions", self.name);
+        self.call(&doing, set, async {
+            let mut session = self.sessions.begin(&doing, false).await?;
+            let wrong = |error| fault(&doing, error);
+            let row = sqlx::query(OPEN).fetch_one(&mut session.connection).await.map_err(wrong)?;
+            session.end(&doing).await?;
+            let began = |at: usize| -> Result<Option<Timestamp>> {
+                let text: Option<String> = row.try_get(at).map_err(wrong)?;
+                Ok(text.and_then(|text| text.parse().ok()))
+            };
+            Ok(OpenTransactions { oldest: began(0)?, writing: began(1)? })
+        })
+        .await
     }
 
     async fn fetch(&self, set: &SetRef, keys: &[Key]) -> Result<Vec<Record>> {
@@ -410,6 +447,14 @@ impl RecordStore for PostgresStore {
             Ok(done)
         })
         .await
+    }
+
+    async fn scratch(&self, set: &SetRef) -> Result<Option<SetRef>> {
+        self.make_scratch(set).await
+    }
+
+    async fn discard(&self, set: &SetRef) -> Result<bool> {
+        self.drop_scratch(set).await
     }
 }
 

@@ -10,6 +10,19 @@ use crate::{
 };
 use sqlx::{AssertSqlSafe, PgConnection, Row as _, postgres::PgRow};
 
+/// A table's name as its parts.
+pub(super) fn named(name: &str) -> TableName {
+    TableName::parse(name).unwrap_or_else(|| TableName { schema: None, name: name.to_owned() })
+}
+
+/// The table as a statement takes it, in this schema unless its name says another.
+pub(super) fn place(table: &TableName, schema: Option<&str>) -> String {
+    match table.schema.as_deref().or(schema) {
+        Some(schema) => format!("{}.{}", quoted(schema), quoted(&table.name)),
+        None => quoted(&table.name),
+    }
+}
+
 /// The table of this name, in this schema unless the name says another.
 pub(super) async fn discover(
     doing: &str,
@@ -17,11 +30,8 @@ pub(super) async fn discover(
     schema: Option<&str>,
     name: &str,
 ) -> Result<sql::Table> {
-    let named = TableName::parse(name).unwrap_or_else(|| TableName { schema: None, name: name.to_owned() });
-    let place = match named.schema.as_deref().or(schema) {
-        Some(schema) => format!("{}.{}", quoted(schema), quoted(&named.name)),
-        None => quoted(&named.name),
-    };
+    let named = named(name);
+    let place = place(&named, schema);
     let wrong = |error| fault(doing, error);
     let row = sqlx::query(
         "SELECT c.oid::bigint, c.relkind::text, NOT pg_is_in_recovery() \

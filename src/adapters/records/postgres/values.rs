@@ -1,7 +1,7 @@
 //! Values into the text that `PostgreSQL` reads and writes under the settings of our sessions, and out of it.
 
-use super::super::{documents, sql::times};
-use crate::model::{Decimal, Kind, Value};
+use super::times;
+use crate::model::{Decimal, Kind, Value, document};
 use serde_json::Value as Json;
 use std::borrow::Cow;
 
@@ -71,12 +71,11 @@ pub(super) fn read(kind: &Kind, text: Cow<'_, str>) -> Result<Value, String> {
             let digits = text.strip_prefix("\\x").ok_or_else(|| wrong("bytes"))?;
             Value::Bytes(hex::decode(digits).map_err(|_| wrong("bytes"))?)
         }
-        Kind::Date => Value::Text(times::from_postgres(&text, None).ok_or_else(|| wrong(&text))?),
-        Kind::Time { .. } => Value::Text(times::time(&text).ok_or_else(|| wrong(&text))?),
-        Kind::Timestamp { zone, .. } => {
-            Value::Text(times::from_postgres(&text, Some(*zone)).ok_or_else(|| wrong(&text))?)
+        Kind::Date | Kind::Time { .. } | Kind::Timestamp { .. } => {
+            let said = times::from_postgres(&text).ok_or_else(|| wrong(&text))?;
+            kind.take(Value::Text(said)).map_err(|misfit| misfit.to_string())?
         }
-        Kind::Json => Value::Json(documents::parse(&text)?),
+        Kind::Json => Value::Json(document::parse(&text)?),
         Kind::List(of) => Value::Json(array(of, &text)?),
         Kind::Text { .. } | Kind::Uuid | Kind::Any => Value::Text(text.into_owned()),
     })

@@ -1,18 +1,16 @@
 //! What the stores behind SQL databases do alike: what a table is to them, where a page begins, which values are taken,
 //! and how a batch is cut until the records that the database refuses stand alone.
 //!
-//! `span` is the cursor, `exact` brings values into their kind's form, `times` reads dates as databases write them,
-//! `batch` groups and halves, `kept` holds connections. Neighbours: `postgres`, `mysql`, `lite`. Must never enter: a statement of one dialect.
+//! `span` is the cursor, `batch` groups and halves, `kept` holds connections. Neighbours: `postgres`, `mysql`, `lite`. Must
+//! never enter: a statement of one dialect.
 
 pub(super) mod batch;
-pub(super) mod exact;
 pub(super) mod kept;
 pub(super) mod span;
-pub(super) mod times;
 
 use crate::{
     error::{Fault, FaultKind, Result},
-    model::{Field, Key, Kind, Record, Value, text},
+    model::{Digest, Field, Key, Kind, Record, Value, text},
     ports::{Link, SetInfo},
 };
 use std::borrow::Cow;
@@ -63,7 +61,7 @@ impl Column {
             | (Kind::Text { max: None, nul: true }, Value::Text(_))
             | (Kind::Json, Value::Json(_))
             | (_, Value::Null) => Cow::Borrowed(value),
-            (kind, value) => Cow::Owned(exact::taken(kind, value)?),
+            (kind, value) => Cow::Owned(kind.take(value.clone()).map_err(|misfit| misfit.to_string())?),
         };
         match (&*value, &self.field.kind) {
             (Value::Text(text), _) if self.padded && text.ends_with(' ') => {
@@ -81,7 +79,7 @@ impl Table {
     /// The column of this name.
     pub(super) fn column(&self, doing: &str, name: &str) -> Result<&Column> {
         let found = self.columns.iter().find(|column| column.field.name == name);
-        found.ok_or_else(|| refused(doing, format!("{} has no column {name}", self.name)))
+        found.ok_or_else(|| unfit(doing, format!("{} has no column {name}", self.name)))
     }
 
     /// The column that identifies a row. Paging along a key that is not unique would skip rows, writing by it would
@@ -91,7 +89,7 @@ impl Table {
         if self.view || column.unique {
             return Ok(column);
         }
-        Err(refused(doing, format!("{name} is not unique in {}: give it a unique index", self.name)))
+        Err(unfit(doing, format!("{name} is not unique in {}: give it a unique index", self.name)))
     }
 
     /// Says which fields of the records cannot be written, if there are any: they have no column, or one that is computed.
@@ -135,6 +133,20 @@ impl Table {
     }
 }
 
+/// The table is not what it must be: no record is to blame, and none goes in until it was mended.
+pub(super) fn unfit(doing: &str, detail: String) -> Fault {
+    Fault::new(FaultKind::Unmet, doing).detail(detail)
+}
+
+/// The name of the scratch table of a table: it says what it is, no table of a user has it, and no database cuts it.
+/// `place` is the table as a statement takes it, `name` its name alone.
+pub(super) fn scratch(place: &str, name: &str) -> String {
+    let sum = Digest::of(place.as_bytes()).to_hex();
+    let plain = |c: &char| c.is_ascii_alphanumeric() || *c == '_';
+    let name: String = name.chars().filter(plain).take(32).collect();
+    format!("cutover_scratch_{}_{name}", &sum[..8])
+}
+
 /// A refusal on the data's merits.
 pub(super) fn refused(doing: &str, detail: String) -> Fault {
     Fault::new(FaultKind::Refused, doing).detail(detail)
@@ -150,7 +162,7 @@ pub(super) fn updated<'s>(doing: &str, named: Option<&'s String>) -> Result<&'s 
 /// a column of numbers, and neither is a number that is written otherwise than the store writes it.
 pub(super) fn possible(key: &Column, keys: &[Key]) -> Vec<Value> {
     let form = |wanted: &Key| {
-        let value = exact::taken(&key.field.kind, &Value::Text(wanted.0.clone())).ok()?;
+        let value = key.field.kind.take(Value::Text(wanted.0.clone())).ok()?;
         (value.to_text() == wanted.0).then_some(value)
     };
     keys.iter().filter_map(form).collect()

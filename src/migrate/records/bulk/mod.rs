@@ -19,6 +19,7 @@ use crate::{
     migrate::{
         convert::FILTERED,
         lane::{Lane, Side},
+        meter::Part,
     },
     model::{BatchProgress, BatchState, ItemState, Timestamp},
     ports::{BatchRow, BlockPage, BlockStore, Cursor, Inserted, ItemRow, RecordBlock},
@@ -88,10 +89,16 @@ impl<'a> Bulk<'a> {
         let started = Timestamp::now();
         let (columns, block) = (Arc::clone(&self.columns), found.page.block.clone());
         let carried = aside(move || columns.carry(&block)).await?;
+        lane.meter.did(Part::Mapped, found.page.block.rows() as u64);
         let Some(carried) = self.fitting(&found, carried).await? else { return self.one_by_one(mover, found).await };
         let mut run = Run { found: &found, carried, started, attempt: 1 };
-        self.intend(mover, &run).await?;
+        if !self.intend(mover, &run).await? {
+            return self.one_by_one(mover, found).await;
+        }
         let Some(store) = lane.new.store.blocks() else { return Ok(()) };
+        lane.pace
+            .rows(run.carried.records.len() as u64, run.carried.block.lines.len() as u64, &lane.cx.signals)
+            .await?;
         let doing = format!("write {} to {}", lane.new.set.name, lane.new.name);
         loop {
             lane.meter.batch(true, || self.progress(mover, &run, BatchState::Running, ""));
@@ -130,8 +137,8 @@ impl<'a> Bulk<'a> {
         Ok(free.then_some(carried))
     }
 
-    /// Writes down what is about to be written.
-    async fn intend(&self, mover: &Mover<'_>, run: &Run<'_>) -> Result<()> {
+    /// Writes down what is about to be written; `false` if the ledger has to have these records one by one.
+    async fn intend(&self, mover: &Mover<'_>, run: &Run<'_>) -> Result<bool> {
         let lane = self.lane;
         let row = self.row(mover, run, BatchState::Running, "");
         let left_out = run.carried.left_out.iter().map(|key| ItemRow {
@@ -140,11 +147,13 @@ impl<'a> Bulk<'a> {
         });
         let left_out: Vec<ItemRow> = left_out.collect();
         let block = RecordBlock { state: ItemState::Pending, records: run.carried.records.clone() };
-        lane.once("save a batch's intent", lane.cx.work.save_block(&row, &block, &left_out)).await?;
+        if !lane.once("save a batch's intent", lane.cx.work.save_block(&row, &block, &left_out)).await? {
+            return Ok(false);
+        }
         lane.meter.turned_all(None, ItemState::Skipped, left_out.len() as u64);
         lane.meter.turned_all(None, ItemState::Pending, block.records.len() as u64);
         lane.meter.offer();
-        Ok(())
+        Ok(true)
     }
 
     async fn arrived(&self, mover: &Mover<'_>, run: &Run<'_>) -> Result<()> {
@@ -156,7 +165,8 @@ impl<'a> Bulk<'a> {
         }
         let (records, bytes) = (run.carried.records.len() as u64, row.bytes);
         lane.meter.turned_all(Some(ItemState::Pending), ItemState::Copied, records);
-        lane.meter.moved(row.items, bytes);
+        lane.meter.did(Part::Written, records);
+        lane.moved(row.items, bytes);
         lane.meter.landed(bytes);
         lane.meter.last_batch(self.progress(mover, run, BatchState::Done, "")).await;
         mover.within_limits()

@@ -1,7 +1,7 @@
-//! JSON documents as others keep them: their numbers can have more digits than a document in memory. Pure.
+//! JSON documents as others keep them: their numbers can have more digits than a document in memory.
 //! Must never enter: whose document it is.
 
-use crate::model::Decimal;
+use super::Decimal;
 use serde_json::{Number, Value as Json, value::RawValue};
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 ///
 /// # Errors
 /// A fragment that fits after "holds": it is none, or a number in it would be rounded.
-pub(super) fn parse(text: &str) -> Result<Json, String> {
+pub fn parse(text: &str) -> Result<Json, String> {
     let wrong = |error| format!("no JSON document: {error}");
     if numbers(text).all(is_plain) {
         return serde_json::from_str(text).map_err(wrong);

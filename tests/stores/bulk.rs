@@ -1,0 +1,112 @@
+//! The promises of `BlockStore`, held against every store that moves rows in bulk.
+
+use super::{
+    all, keys, numbers, set,
+    sides::{Side, item},
+    text,
+};
+use cutover::{
+    model::{Field, Record, Value},
+    ports::{Block, BlockStore, Cursor, Inserted},
+};
+
+/// As many bytes as anybody wants.
+const MANY: usize = 1 << 30;
+
+/// The rows of a block.
+fn rows(blocks: &dyn BlockStore, block: &Block) -> Vec<Record> {
+    let row = |line: &[u8]| {
+        let cells = line.split(|byte| *byte == b'\t').zip(&*block.columns);
+        let cell = |(cell, field): (&[u8], &Field)| (field.name.clone(), blocks.value(&field.kind, cell).unwrap());
+        Record(cells.map(cell).collect())
+    };
+    block.iter().map(row).collect()
+}
+
+/// Everything from this cursor on.
+async fn from(side: &Side, mut from: Cursor, most: u32, bytes: usize) -> Vec<Record> {
+    let blocks = side.store.blocks().unwrap();
+    let mut read = Vec::new();
+    loop {
+        let page = blocks.read_block(&side.items.set, &from, most, bytes).await.unwrap();
+        assert!(page.block.rows() <= most as usize, "{}", side.name);
+        assert!(page.as_of.is_some(), "{} says what time it is", side.name);
+        read.extend(rows(blocks, &page.block));
+        match page.next {
+            Some(next) => from = next,
+            None => return read,
+        }
+    }
+}
+
+/// Everything that is promised; of a store that does not move rows in bulk nothing is.
+pub(crate) async fn moves_in_bulk(side: &Side) {
+    let Some(blocks) = side.store.blocks() else { return };
+    let (store, items) = (side.store.as_ref(), &side.items.set);
+    assert!(blocks.is_free(items, &Cursor::START).await.unwrap());
+    assert_eq!(from(side, Cursor::START, 10, MANY).await, []);
+    let ids: Vec<i64> = (1..=300).collect();
+    side.put(&ids).await;
+    let wanted = side.items(ids.clone());
+    assert_eq!(blocks.shape(items).await.unwrap()[0].name, "id", "{}: the key is first", side.name);
+    for (most, bytes) in [(1, MANY), (7, MANY), (300, MANY), (1000, MANY), (1000, 2000)] {
+        assert_eq!(from(side, Cursor::START, most, bytes).await, wanted, "{} by {most} and {bytes}", side.name);
+    }
+    let first = store.read(items, &Cursor::START, 10).await.unwrap();
+    assert_eq!(from(side, first.next.unwrap(), 50, MANY).await, wanted[10..], "{}: one kind of cursor", side.name);
+    let mut parts = Vec::new();
+    for cursor in store.split(items, 4).await.unwrap() {
+        parts.extend(from(side, cursor, 50, MANY).await);
+    }
+    assert_eq!(parts, wanted, "{}: the parts are the whole", side.name);
+    stretches(side, blocks).await;
+    insertions(side, blocks, &wanted).await;
+    side.remove(&ids).await;
+}
+
+async fn stretches(side: &Side, blocks: &dyn BlockStore) {
+    let items = &side.items.set;
+    let columns = ["id", "name"].map(str::to_owned);
+    let whole = blocks.digest(items, &columns, &Cursor::START).await.unwrap();
+    assert_eq!(whole.rows, 300, "{}", side.name);
+    let first = blocks.read_block(items, &Cursor::START, 100, MANY).await.unwrap();
+    let stretch = blocks.stretch(&Cursor::START, first.next.as_ref()).unwrap();
+    assert_eq!(from(side, stretch.clone(), 30, MANY).await.len(), 100, "{}", side.name);
+    let before = blocks.digest(items, &columns, &stretch).await.unwrap();
+    assert_eq!((before.rows, before == whole), (100, false), "{}", side.name);
+    // Beyond the stretch, and in a column that does not count.
+    for (id, field) in [(200, "name"), (50, "note")] {
+        let change = Record([("id".into(), Value::Int(id)), (field.into(), text("changed"))].into());
+        side.store.write(items, &[change]).await.unwrap();
+        assert_eq!(blocks.digest(items, &columns, &stretch).await.unwrap(), before, "{}: {id} {field}", side.name);
+    }
+    let change = Record([("id".into(), Value::Int(50)), ("name".into(), text("changed"))].into());
+    side.store.write(items, &[change]).await.unwrap();
+    assert_ne!(blocks.digest(items, &columns, &stretch).await.unwrap(), before, "{}", side.name);
+    side.put(&[50, 200]).await;
+    side.store.delete(items, &numbers([7])).await.unwrap();
+    assert_eq!(blocks.digest(items, &columns, &stretch).await.unwrap().rows, 99, "{}", side.name);
+    side.put(&[7]).await;
+    assert_eq!(blocks.digest(items, &columns, &stretch).await.unwrap(), before, "{}", side.name);
+    assert!(!blocks.is_free(items, &stretch).await.unwrap(), "{}", side.name);
+}
+
+async fn insertions(side: &Side, blocks: &dyn BlockStore, wanted: &[Record]) {
+    side.table("copies", super::conforms::ITEMS);
+    let (store, copies) = (side.store.as_ref(), &set("copies"));
+    let block = blocks.read_block(&side.items.set, &Cursor::START, 1000, MANY).await.unwrap().block;
+    store.write(copies, &[item(200)]).await.unwrap();
+    let refused = blocks.insert_block(copies, &block).await.unwrap();
+    assert!(matches!(&refused, Inserted::None(why) if !why.is_empty()), "{}: {refused:?}", side.name);
+    assert_eq!(keys(&all(store, copies).await), numbers([200]), "{}: all or none", side.name);
+    store.delete(copies, &numbers([200])).await.unwrap();
+    assert_eq!(blocks.insert_block(copies, &block).await.unwrap(), Inserted::All, "{}", side.name);
+    assert_eq!(all(store, copies).await, wanted, "{}", side.name);
+    let again = blocks.insert_block(copies, &block).await.unwrap();
+    assert!(matches!(again, Inserted::None(_)), "{}: {again:?}", side.name);
+    assert_eq!(all(store, copies).await, wanted, "{}: never changes a row", side.name);
+    let columns: Vec<String> = block.columns.iter().map(|field| field.name.clone()).collect();
+    let here = blocks.digest(&side.items.set, &columns, &Cursor::START).await.unwrap();
+    let there = blocks.digest(copies, &columns, &Cursor::START).await.unwrap();
+    assert_eq!(here, there, "{}: equal rows, equal digests", side.name);
+}
