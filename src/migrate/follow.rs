@@ -85,6 +85,7 @@ fn add(all: &mut StepDone, one: StepDone) {
         all.summary.push_str("; ");
     }
     all.summary.push_str(&one.summary);
+    all.checks.extend(one.checks);
 }
 
 /// One round. A lane that fails holds back only those that need it; the first fault is given at the end.

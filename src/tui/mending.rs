@@ -20,6 +20,7 @@ use crate::{
     model::{LaneId, LaneKind, Mending},
 };
 use crossterm::event::KeyEvent;
+use std::fmt::Write as _;
 
 /// The lane of records that `d` and `u` open: the one in focus, else the first with dead letters, else the first.
 pub(crate) fn lane(model: &Model) -> Option<LaneId> {
@@ -275,7 +276,7 @@ fn copied_letter(open: &Letters) -> Option<String> {
     let mut out = format!("{} {}: {}", open.lane, line.key, line.reason);
     let fields = open.open.as_ref().and_then(|record| record.found()?.as_ref().ok());
     for field in fields.into_iter().flatten() {
-        out.push_str(&format!("\n{}: {}", field.name, field.value));
+        let _written = write!(out, "\n{}: {}", field.name, field.value);
     }
     Some(out)
 }
@@ -287,7 +288,7 @@ fn copied_difference(open: &Differences) -> Option<String> {
     let value = |text: &Option<String>| text.clone().unwrap_or_else(|| "(none)".into());
     for SideFields { name, legacy, new, differs } in sides.iter().flat_map(|sides| &sides.fields) {
         let sign = if *differs { "!=" } else { "=" };
-        out.push_str(&format!("\n{name}: legacy {} {sign} new {}", value(legacy), value(new)));
+        let _written = write!(out, "\n{name}: legacy {} {sign} new {}", value(legacy), value(new));
     }
     Some(out)
 }

@@ -208,7 +208,7 @@ impl<'a> Mover<'a> {
             let (prior, standing) = (prior.get(&entry.key), standing.get(&entry.key));
             let policy = &lane.dataset.on_conflict;
             let known = Known { lane: &lane.id, batch: &run.batch, policy, kinds, prior, standing };
-            let (kept, written) = match intent::plan(&entry.key, entry.record, mapped, known) {
+            let (kept, written) = match intent::plan(&entry.key, entry.record, mapped, &known) {
                 Planned::Fresh { digest, written } if in_block && entry.key.len() <= LONGEST_KEY => {
                     sheet.block.push((entry.key.clone(), digest));
                     (Kept::Block(sheet.block.len() - 1), Some(written))
