@@ -1,10 +1,11 @@
-//! What lanes of records take: `cargo bench --bench records -- [postgres|http|memory] [ROWS]` (`postgres` with 1,000,000 rows
-//! unless told).
+//! What lanes of records take: `cargo bench --bench records -- [postgres|http|memory|preview] [ROWS]` (`postgres` with
+//! 1,000,000 rows unless told).
 //!
-//! `postgres` goes from one database to another beside pgcopydb (Debian packages `postgresql` and `pgcopydb`), `http` from a REST
-//! endpoint into a SQLite file, `memory` shows the peak of one long lane. Everything that is measured runs in a process of its
-//! own, the tools one after the other in each round: wall time, CPU time and peak memory are the process's, medians of the
-//! rounds. It judges nothing and never fails for being slow. The servers' own CPU time is in no column.
+//! `postgres` goes from one database to another beside pgcopydb (Debian packages `postgresql` and `pgcopydb`), `http` from a
+//! REST endpoint into a SQLite file, `memory` shows the peak of one long lane, `preview` how long a look at 10,000,000 rows
+//! takes. Every lane and tool that is measured runs in a process of its own, one after the other in each round: wall time, CPU
+//! time and peak memory are the process's, medians of the rounds. It judges nothing and never fails for being slow. The
+//! servers' own CPU time is in no column.
 
 #[path = "records/http.rs"]
 mod http;
@@ -46,6 +47,7 @@ fn main() {
         ["serve", count] => http::serve(rows(count)),
         ["http", ref count @ ..] => http::measure(count.first().map_or(1_000_000, |count| rows(count))),
         ["memory", ref count @ ..] => postgres::memory(count.first().map_or(10_000_000, |count| rows(count))),
+        ["preview", ref count @ ..] => postgres::preview(count.first().map_or(10_000_000, |count| rows(count))),
         ["postgres", ref count @ ..] | ref count => {
             postgres::compare(count.first().map_or(1_000_000, |count| rows(count)), ROUNDS);
         }

@@ -5,8 +5,9 @@
 mod server;
 
 use super::{Used, measured, median, print};
+use cutover::{migrate, plan, wiring};
 use server::Server;
-use std::{fs, path::Path, process::Command};
+use std::{fs, path::Path, process::Command, time::Instant};
 use tempfile::TempDir;
 
 const TABLE: &str = "CREATE TABLE users (id bigint PRIMARY KEY, email text NOT NULL, first_name text, last_name text,
@@ -171,4 +172,25 @@ pub(crate) fn memory(rows: u64) {
         println!("{rows} rows {name}: {:.1} s, peak {} MiB", used.wall.as_secs_f64(), used.memory >> 20);
     }
     assert_eq!(databases.count(), rows.to_string());
+}
+
+/// How long a preview of so many rows takes, which writes nothing.
+pub(crate) fn preview(rows: u64) {
+    let databases = Databases::with(rows);
+    databases.renew(true);
+    let folder = TempDir::new().expect("a folder");
+    let file = folder.path().join("cutover.toml");
+    fs::write(&file, databases.plan("")).expect("a plan");
+    let plan = plan::load(&file).unwrap_or_else(|problems| panic!("{problems}"));
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    for round in 1..=3 {
+        let began = Instant::now();
+        let ports = wiring::ports(&plan).expect("ports");
+        let survey = runtime.block_on(migrate::survey(&plan, &ports)).expect("a survey");
+        assert!(survey.blockers.is_empty(), "{:?}", survey.blockers);
+        let users = &survey.datasets[0];
+        let about = if users.estimated { "about " } else { "" };
+        let (took, records) = (began.elapsed(), users.records.expect("a number of rows"));
+        println!("preview {round}: {took:.2?}, {about}{records} records of {rows}, {:?}", survey.seconds);
+    }
 }

@@ -195,7 +195,7 @@ pub fn decide(view: &RunView, policy: &Policy, flight: Option<&Flight>, input: &
         Input::Landed(flight, result) => landed(view, policy, flight, result, now),
         Input::Mended(mend, result) => mended(view, mend, result),
         Input::Drained if view.state == RunState::Pausing => emit(EventKind::Paused),
-        Input::Drained => Vec::new(),
+        Input::Drained | Input::FollowerLeft => Vec::new(),
         Input::Evidence(phase, checks) => evidence(view, policy, *phase, checks, now),
         Input::Truth(facts) => facts.iter().map(|fact| Effect::Emit(truth(view, fact))).collect(),
         Input::Found(finding) => found(view, policy, finding, now),
@@ -219,7 +219,6 @@ pub fn decide(view: &RunView, policy: &Policy, flight: Option<&Flight>, input: &
             let text = format!("cannot follow the source, and tries again: {}", fault.chain());
             vec![raise(view, Severity::Warning, FOLLOWER, text)]
         }
-        Input::FollowerLeft => Vec::new(),
         Input::Tick => tick(view, policy, now),
     }
 }

@@ -297,9 +297,9 @@ pub(super) async fn let_out(connection: &mut SqliteConnection, run: &RunId, lane
             keys.partition_point(|key| *key <= head.greatest.as_str()),
         );
         let near = &keys[from..to];
-        let (Some(first), Some(last)) = (near.first(), near.last()) else { continue };
+        let (Some(low), Some(high)) = (near.first(), near.last()) else { continue };
         let body = body(connection, run, &head.batch).await?;
-        let alone = alone(connection, run, lane, (first, last)).await?;
+        let alone = alone(connection, run, lane, (low, high)).await?;
         let mut out = Vec::new();
         for record in Records(&body) {
             let (key, digest) = record.map_err(damaged)?;

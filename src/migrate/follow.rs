@@ -85,6 +85,7 @@ fn add(all: &mut StepDone, one: StepDone) {
         all.summary.push_str("; ");
     }
     all.summary.push_str(&one.summary);
+    all.checks.extend(one.checks);
 }
 
 /// One round. A lane that fails holds back only those that need it; the first fault is given at the end.
@@ -153,16 +154,13 @@ impl<'a> Round<'a> {
         Ok(told)
     }
 
-    /// Sweeps for about as long as the round may then wait: whose turn it is goes on with its sweep, children before parents.
+    /// Sweeps for about as long as the round may then wait.
     async fn sweeps(&mut self) -> Result<()> {
-        let cx = self.cx;
-        let (began, now) = (Instant::now(), Timestamp::now());
-        for dataset in cx.plan.datasets.iter().rev() {
-            if self.failed.contains(dataset.name.as_str()) || !self.is_due(&dataset.lane(), now).await? {
-                continue;
-            }
+        let began = Instant::now();
+        for _ in &self.cx.plan.datasets {
             let Some(left) = self.plan.every.checked_sub(began.elapsed()) else { break };
-            let swept = records::follow::sweep(cx, dataset, Some(left)).await;
+            let Some(dataset) = self.next_to_sweep(Timestamp::now()).await? else { break };
+            let swept = records::follow::sweep(self.cx, dataset, Some(left)).await;
             if !matches!(self.note(&dataset.name, swept)?, Some(Some(_))) {
                 // A parent whose child was not asked for yet may still be needed.
                 break;
@@ -171,10 +169,30 @@ impl<'a> Round<'a> {
         Ok(())
     }
 
+    /// Whose turn it is: a sweep that was begun goes on, then the lane that was swept longest ago, children before parents. So
+    /// each has its turn, also where all of them take longer than the time between two sweeps.
+    async fn next_to_sweep(&self, now: Timestamp) -> Result<Option<&'a DatasetPlan>> {
+        let cx = self.cx;
+        let mut turn: Option<(Option<Timestamp>, &'a DatasetPlan)> = None;
+        for dataset in cx.plan.datasets.iter().rev().filter(|dataset| !self.failed.contains(dataset.name.as_str())) {
+            let follow = of(cx, &dataset.lane()).await?.unwrap_or_default();
+            if follow.sweeping.is_some() {
+                return Ok(Some(dataset));
+            }
+            let last = follow.swept.map(|swept| swept.began);
+            if turn.is_none_or(|(oldest, _)| last < oldest) {
+                turn = Some((last, dataset));
+            }
+        }
+        let due = |last: Timestamp| last.checked_add(self.plan.sweep).is_ok_and(|next| next <= now);
+        Ok(turn.filter(|(last, _)| last.is_none_or(due)).map(|(_, dataset)| dataset))
+    }
+
+    /// Whether a lane of files is to be listed as a whole.
     async fn is_due(&self, lane: &LaneId, now: Timestamp) -> Result<bool> {
         let follow = of(self.cx, lane).await?.unwrap_or_default();
         let next = follow.swept.and_then(|swept| swept.began.checked_add(self.plan.sweep).ok());
-        Ok(follow.sweeping.is_some() || next.is_none_or(|next| next <= now))
+        Ok(next.is_none_or(|next| next <= now))
     }
 }
 

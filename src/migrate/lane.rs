@@ -32,6 +32,9 @@ use std::{
 };
 use tokio::sync::OnceCell;
 
+/// Records that are compared at once, at most.
+const COMPARED: u32 = 1000;
+
 /// One side of a dataset.
 #[derive(Clone)]
 pub(crate) struct Side {
@@ -223,6 +226,11 @@ impl<'a> Track<'a> {
     pub(crate) fn moved(&self, items: u64, bytes: u64) {
         self.meter.moved(items, bytes);
         self.pace.moved(items, bytes);
+    }
+
+    /// Records that are compared at once: in memory one takes many times its text, and it is there from both sides.
+    pub(crate) fn compared_at_once(&self) -> u32 {
+        self.cx.plan.migration.batch_records.min(COMPARED)
     }
 
     /// From now on nothing is tried again: the lane fails anyway.

@@ -7,10 +7,7 @@ use super::{
     files::FileLane,
     lane::{Lane, Track},
     pump::some_at_a_time,
-    records::{
-        batch::{NO_KEY, write_isolating},
-        follow::FOLLOW,
-    },
+    records::{batch::NO_KEY, follow::FOLLOW, write_isolating},
 };
 use crate::{
     engine::{StepContext, StepDone},

@@ -107,7 +107,9 @@ impl Follow {
     pub fn passed(&mut self, began: Timestamp, took: Duration, carried: u64) {
         let took_ms = millis(took);
         let covered = self.carried_to.map_or(took_ms, |before| millis(since(before, began)));
-        self.passes.push(Pass { began, took_ms, covered_ms: covered, carried });
+        // The first one follows a copy, however short that was: only from the second on does a pass answer for the one before.
+        let covered_ms = if self.passes.is_empty() { covered.max(took_ms) } else { covered };
+        self.passes.push(Pass { began, took_ms, covered_ms, carried });
         let surplus = self.passes.len().saturating_sub(KEPT);
         self.passes.drain(..surplus);
         self.carried_to = Some(began);

@@ -203,7 +203,7 @@ pub struct LaneProgress {
     pub slow: Vec<SlowItem>,
     /// How it follows its source, between the copy and the drain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub follow: Option<Follow>,
+    pub follow: Option<Box<Follow>>,
 }
 
 /// Records per second of each part of a lane's work, recent; 0 where nothing of the kind happens now.

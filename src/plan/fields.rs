@@ -134,7 +134,7 @@ fn references(table: &Table<'_>, place: &Place<'_>, lookup: &BTreeMap<String, Lo
 
 fn unique(table: &Table<'_>, place: &Place<'_>) -> Vec<String> {
     let Some(node) = table.get("unique") else { return Vec::new() };
-    let fields = node.list(|item| item.filled()).unwrap_or_default();
+    let fields = node.list(Node::filled).unwrap_or_default();
     if fields.iter().any(|field| Some(field.as_str()) == place.key) {
         node.fault("the key, which comes once anyway".to_owned(), "the list without it");
     }

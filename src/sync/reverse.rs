@@ -19,10 +19,7 @@ use crate::{
         convert::Mapped,
         files::FileLane,
         lane::{Lane, Which},
-        records::{
-            Standing,
-            batch::{NO_KEY, write_isolating},
-        },
+        records::{Standing, batch::NO_KEY, write_isolating},
     },
     model::{Check, Digest, ItemState, Key, LaneKind, LaneStage, Record, Timestamp, Value, Verdict},
     plan::{DatasetPlan, StorePlan},

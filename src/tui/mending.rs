@@ -20,6 +20,7 @@ use crate::{
     model::{LaneId, LaneKind, Mending},
 };
 use crossterm::event::KeyEvent;
+use std::fmt::Write as _;
 
 /// The lane of records that `d` and `u` open: the one in focus, else the first with dead letters, else the first.
 pub(crate) fn lane(model: &Model) -> Option<LaneId> {
@@ -169,16 +170,16 @@ fn char_of(name: &str) -> char {
 }
 
 /// The dialog of a key in the dead letters, or a word on why there is none.
-fn letter_dialog(model: &mut Model, key: &str, lane: &LaneId, line: &LetterLine, weight: Weight) -> Option<Dialog> {
-    let keys = vec![line.key.clone()];
+fn letter_dialog(model: &mut Model, key: &str, lane: &LaneId, letter: &LetterLine, weight: Weight) -> Option<Dialog> {
+    let keys = vec![letter.key.clone()];
     let command = match key {
-        "D" if !line.asks => {
+        "D" if !letter.asks => {
             model.say(Role::Warn, "D is off: this record did not stand on the new side before");
             return None;
         }
         "X" => Command::ExcludeFile {
             lane: lane.clone(),
-            key: line.key.clone(),
+            key: letter.key.clone(),
             reason: "asked at the console".to_owned(),
         },
         _ => Command::Mend { lane: lane.clone(), what: Mending::Retry { keys } },
@@ -187,9 +188,9 @@ fn letter_dialog(model: &mut Model, key: &str, lane: &LaneId, line: &LetterLine,
         return None;
     }
     Some(match key {
-        "R" => make::retry(model, lane, line),
-        "D" => make::decide(model, lane, line),
-        _ => make::leave_out(model, lane, line),
+        "R" => make::retry(model, lane, letter),
+        "D" => make::decide(model, lane, letter),
+        _ => make::leave_out(model, lane, letter),
     })
 }
 
@@ -275,7 +276,7 @@ fn copied_letter(open: &Letters) -> Option<String> {
     let mut out = format!("{} {}: {}", open.lane, line.key, line.reason);
     let fields = open.open.as_ref().and_then(|record| record.found()?.as_ref().ok());
     for field in fields.into_iter().flatten() {
-        out.push_str(&format!("\n{}: {}", field.name, field.value));
+        let _written = write!(out, "\n{}: {}", field.name, field.value);
     }
     Some(out)
 }
@@ -287,7 +288,7 @@ fn copied_difference(open: &Differences) -> Option<String> {
     let value = |text: &Option<String>| text.clone().unwrap_or_else(|| "(none)".into());
     for SideFields { name, legacy, new, differs } in sides.iter().flat_map(|sides| &sides.fields) {
         let sign = if *differs { "!=" } else { "=" };
-        out.push_str(&format!("\n{name}: legacy {} {sign} new {}", value(legacy), value(new)));
+        let _written = write!(out, "\n{name}: legacy {} {sign} new {}", value(legacy), value(new));
     }
     Some(out)
 }

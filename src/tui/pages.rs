@@ -130,8 +130,8 @@ mod tests {
         }
     }
 
-    fn page(items: &[u32], next: Option<u8>) -> Result<PageOf<u8, u32>, String> {
-        Ok(PageOf { items: items.to_vec(), next })
+    fn page(items: &[u32], next: Option<u8>) -> PageOf<u8, u32> {
+        PageOf { items: items.to_vec(), next }
     }
 
     #[test]
@@ -140,13 +140,13 @@ mod tests {
         let mut list: Pages<u8, u32> = Pages::new();
         assert_eq!(list.wants(now), Some(0));
         assert_eq!(list.wants(now), None, "it is on its way");
-        list.take(&0, page(&[1, 2], Some(7)), now);
+        list.take(&0, Ok(page(&[1, 2], Some(7))), now);
         assert_eq!(list.wants(now), None, "it is fresh");
         list.moved(Act::PageDown);
         assert_eq!((list.wants(now), list.number().as_str()), (Some(7), "page 2"));
-        list.take(&0, page(&[1], None), now);
+        list.take(&0, Ok(page(&[1], None)), now);
         assert!(list.waits(), "the first page is no longer wanted");
-        list.take(&7, page(&[3], None), now);
+        list.take(&7, Ok(page(&[3], None)), now);
         assert_eq!(list.lines(), [3]);
         list.moved(Act::PageUp);
         assert_eq!(list.wants(now), Some(0));
@@ -157,11 +157,11 @@ mod tests {
         let now = Duration::from_secs(10);
         let mut list: Pages<u8, u32> = Pages::new();
         list.wants(now);
-        list.take(&0, page(&[1, 2], None), now);
+        list.take(&0, Ok(page(&[1, 2], None)), now);
         list.moved(Act::Down);
         let later = now + Duration::from_secs(3);
         assert_eq!(list.wants(later), Some(0), "old pages are read again");
-        list.take(&0, page(&[0, 1, 2, 3], None), later);
+        list.take(&0, Ok(page(&[0, 1, 2, 3], None)), later);
         assert_eq!(list.selected(), Some(&2));
         list.read_again();
         assert_eq!(list.wants(later), Some(0));

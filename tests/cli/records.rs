@@ -70,3 +70,31 @@ fn dead_letters_are_kept_exported_and_moved_when_they_can_be() {
     let last = events.last().unwrap();
     assert_eq!((&last["kind"], &last["outcome"]), (&"run_finished".into(), &"completed".into()), "{last}");
 }
+
+#[test]
+fn what_leads_nowhere_and_what_changed_since_is_told() {
+    let night = Night::begin().moved();
+    assert_eq!(night.call(&["verify", "--lane", "filters", "--since-last"]).0, 0, "all is read the first time");
+    let told = night.told(&["verify", "--lane", "filters", "--since-last"]);
+    assert!(told.contains("a deletion, are not seen") && told.contains("filters-relations: "), "{told}");
+    meddle(
+        night.folder(),
+        "UPDATE filters SET user_id = 99999 WHERE id = 1;
+         UPDATE filters SET name = 'other', updated_at = '2099-01-01T00:00:00Z' WHERE id = 2",
+    );
+    let (code, last, error) = night.call(&["verify", "--lane", "filters", "--since-last"]);
+    let sums = &last["sums"];
+    assert_eq!(
+        (code, &sums["kind"], &sums["dangling"]["count"]),
+        (7, &"relations".into(), &1.into()),
+        "{last} {error}"
+    );
+    let dangling = night.lines(&["verify", "--lane", "filters", "--list", "dangling"]);
+    assert_eq!((dangling.len(), &dangling[0]["key"]), (1, &"1 user_id".into()), "{dangling:?}");
+    assert!(dangling[0]["detail"].as_str().unwrap().contains("99999 of users"), "{dangling:?}");
+    let differs = night.lines(&["verify", "--lane", "filters", "--list", "differs"]);
+    let keys: Vec<&str> = differs.iter().map(|row| row["key"].as_str().unwrap()).collect();
+    assert_eq!(keys, ["2"], "the other one was changed without a new time");
+    assert_eq!(night.call(&["verify", "--lane", "filters", "--again"]).0, 7);
+    assert_eq!(night.lines(&["verify", "--lane", "filters", "--list", "differs"]).len(), 2);
+}

@@ -10,7 +10,7 @@ use super::{
 use cutover::{
     error::FaultKind,
     model::{Key, Record, Value},
-    ports::{Cursor, SetRef, WriteOutcome},
+    ports::{Cursor, Link, SetRef, WriteOutcome},
 };
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -47,6 +47,7 @@ async fn conforms(side: &Side) {
     }
     if side.can >= Can::Tell {
         columns(side).await;
+        what_refers_is_told(side).await;
     }
     moves_in_bulk(side).await;
 }
@@ -344,6 +345,23 @@ async fn values_that_are_unique(side: &Side) {
     assert!(matches!(outcomes[0], WriteOutcome::Rejected(_)), "another row has that name: {outcomes:?}");
     assert_eq!(outcomes[1..], [WriteOutcome::Created, WriteOutcome::Updated]);
     assert_eq!(keys(&all(store, set).await), numbers([1, 2, 4]), "{}: and keeps its key", side.name);
+}
+
+/// What refers to another set is told, and somebody in a hurry is told as much, with a number that is counted while the
+/// rows are few.
+async fn what_refers_is_told(side: &Side) {
+    side.table("owner", "id {key}, name {text}");
+    side.table("owned", "id {key}, owner_id {int}, other {int}, FOREIGN KEY (owner_id) REFERENCES owner (id)");
+    let set = |name: &str| SetRef { updated: None, ..side.set(name) };
+    side.store.write(&set("owner"), &[record(json!({"id": 1, "name": "x"}))]).await.unwrap();
+    side.store.write(&set("owned"), &[record(json!({"id": 1, "owner_id": 1, "other": 9}))]).await.unwrap();
+    let info = side.store.describe(&set("owned")).await.unwrap();
+    let link = Link { field: "owner_id".into(), set: "owner".into(), key: "id".into() };
+    assert_eq!(info.links, [link], "{}", side.name);
+    let sketch = side.store.sketch(&set("owned")).await.unwrap();
+    assert_eq!((sketch.count, sketch.estimated), (Some(1), false), "{}", side.name);
+    assert_eq!((sketch.fields, sketch.links), (info.fields, info.links), "{}", side.name);
+    assert!(side.store.describe(&set("owner")).await.unwrap().links.is_empty(), "{}", side.name);
 }
 
 /// The store hands out the next number itself once the rows are there.

@@ -18,7 +18,7 @@ pub enum State {
     /// It was finished.
     Finished {
         /// What it says of itself.
-        manifest: Manifest,
+        manifest: Box<Manifest>,
         /// How it was proven, if it was.
         proven: Option<Proven>,
         /// All of it was read just now, and is as it was written.
@@ -55,5 +55,5 @@ async fn look(place: &Place, kept: &Kept, whole: bool) -> Result<State> {
     if whole {
         check(&backup).await?;
     }
-    Ok(State::Finished { manifest, proven, checked: whole })
+    Ok(State::Finished { manifest: Box::new(manifest), proven, checked: whole })
 }

@@ -101,7 +101,7 @@ impl Place {
                     kept.bytes += blob.size;
                 }
                 None => {
-                    all.push(Kept { run: RunId::new(run), dataset: dataset.to_owned(), blobs: 1, bytes: blob.size })
+                    all.push(Kept { run: RunId::new(run), dataset: dataset.to_owned(), blobs: 1, bytes: blob.size });
                 }
             }
         })

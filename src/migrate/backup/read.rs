@@ -73,7 +73,7 @@ impl<'b> Rows<'b> {
                 if lines.rows > 0 {
                     return Ok(Some(lines));
                 }
-                self.ended(lines)?;
+                self.ended(&lines)?;
             }
             let Some(block) = self.manifest.blocks.get(self.next) else { return Ok(None) };
             let stored = self.backup.block(self.next, block.stored).await?;
@@ -99,7 +99,7 @@ impl<'b> Rows<'b> {
         Ok(())
     }
 
-    fn ended(&self, lines: Lines) -> Result<()> {
+    fn ended(&self, lines: &Lines) -> Result<()> {
         if lines.bytes == 0 { Ok(()) } else { Err(self.hurt(format!("block {} has more than its rows", self.next))) }
     }
 

@@ -7,7 +7,7 @@ use crate::{
     error::{Fault, FaultKind, Result},
     migrate::{
         lane::{Lane, Side},
-        records::batch::write_isolating,
+        records::write_isolating,
     },
     model::{Key, Record, text::clean},
     ports::WriteOutcome,

@@ -2,10 +2,7 @@
 
 use crate::model::{Record, Value};
 use minijinja::{Environment, UndefinedBehavior};
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Why an expression failed: most likely a field that is not there.
 pub(super) fn explain(error: &minijinja::Error, missing: &[String]) -> String {
@@ -18,10 +15,11 @@ pub(super) fn absent(names: impl IntoIterator<Item = String>, record: &Record) -
     sorted.into_iter().collect()
 }
 
-/// Those of the record's fields that an expression names.
-pub(super) fn context(names: &[Arc<str>], record: &Record, null_is_empty: bool) -> minijinja::Value {
-    let named = names.iter().filter_map(|name| Some((Arc::clone(name), seen(record.get(name)?, null_is_empty))));
-    named.collect::<BTreeMap<_, _>>().into()
+/// Those of the record's fields whose names stand in the expression's text. The parsed expression does not name all that it
+/// asks for.
+pub(super) fn context(text: &str, record: &Record, null_is_empty: bool) -> minijinja::Value {
+    let named = record.0.iter().filter(|(name, _)| text.contains(name.as_str()));
+    named.map(|(name, value)| (name.as_str(), seen(value, null_is_empty))).collect::<BTreeMap<_, _>>().into()
 }
 
 /// All of the record's fields, a null as an empty text.

@@ -1,5 +1,5 @@
 //! A mapping made ready for many records: its expressions are parsed once, and of each record an expression is given only
-//! the fields that it names.
+//! the fields that it may ask for.
 
 use super::{
     Found, Mapping,
@@ -10,7 +10,7 @@ use crate::{
     model::{Record, Value},
 };
 use minijinja::Expression;
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 /// A mapping that was made ready.
 pub struct Ready<'m> {
@@ -25,9 +25,8 @@ struct Formula<'m> {
     what: String,
     /// The field that it computes; empty for the filter.
     field: &'m str,
+    text: &'m str,
     parsed: Expression<'m, 'm>,
-    /// The legacy fields that it names.
-    names: Vec<Arc<str>>,
     /// It joins texts, to which a null counts as an empty one.
     joins: bool,
 }
@@ -67,10 +66,9 @@ impl Mapping {
 
     fn formula<'m>(&'m self, what: String, field: &'m str, text: &'m str) -> Result<Formula<'m>> {
         let parsed = self.env.compile_expression(text).map_err(|error| self.refused(&format!("{what}: {error}")))?;
-        let names = parsed.undeclared_variables(false).into_iter().map(Into::into).collect();
         // The filter asks for a null as such.
         let joins = !field.is_empty() && text.contains('~');
-        Ok(Formula { what, field, parsed, names, joins })
+        Ok(Formula { what, field, text, parsed, joins })
     }
 }
 
@@ -134,9 +132,9 @@ impl Ready<'_> {
 impl Formula<'_> {
     /// What it says of this record.
     fn value(&self, mapping: &Mapping, record: &Record) -> Result<minijinja::Value> {
-        let missing = || absent(self.names.iter().map(ToString::to_string), record);
+        let missing = || absent(self.parsed.undeclared_variables(false), record);
         let wrong = |why: &str| mapping.refused(&format!("{}: {why}", self.what));
-        let fields = context(&self.names, record, self.joins);
+        let fields = context(self.text, record, self.joins);
         let value = self.parsed.eval(fields).map_err(|error| wrong(&explain(&error, &missing())))?;
         if value.is_undefined() {
             return Err(wrong(&format!("`{}` is not there", missing().join("`, `"))));

@@ -157,7 +157,7 @@ impl<'a> Auditor<'a> {
     }
 
     async fn all(mut self) -> Result<()> {
-        let limit = self.lane.cx.plan.migration.batch_records;
+        let limit = self.lane.compared_at_once();
         let lane = self.lane;
         if matches!(self.begun.stage, Stage::Source(None) | Stage::Stretches(_)) {
             match Stretches::of(lane).await? {

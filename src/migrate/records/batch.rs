@@ -1,6 +1,10 @@
 //! Moves one batch of records: looks at what stands there, saves the intent, writes, reads back, saves what came out.
 
-use super::intent::{self, Known, Planned};
+use super::{
+    intent::{self, Known, Planned},
+    isolate::write_isolating,
+    sheet::{End, Kept, Sheet, fresh},
+};
 use crate::{
     error::{Fault, FaultKind, Result},
     migrate::{
@@ -9,7 +13,7 @@ use crate::{
         meter::Part,
         undo,
     },
-    model::{BatchId, BatchProgress, BatchState, Digest, ItemState, Key, Record, Timestamp},
+    model::{BatchId, BatchProgress, BatchState, ItemState, Key, Record, Timestamp},
     ports::{BatchQuery, BatchRow, ItemRow, RecordBlock, WriteOutcome},
 };
 use std::{
@@ -75,57 +79,6 @@ struct Run<'j> {
     attempt: u32,
     /// What it is about to do, once the ledger has it.
     sheet: Option<Sheet>,
-}
-
-/// What a batch is about to do, as the ledger has it.
-#[derive(Default)]
-struct Sheet {
-    /// What is written.
-    written: Vec<Record>,
-    /// Of each of these: which entry it is, and where the ledger keeps it.
-    places: Vec<(usize, Kept)>,
-    /// What is kept together.
-    block: Vec<(String, Digest)>,
-    /// What is kept by itself.
-    items: Vec<ItemRow>,
-}
-
-impl Sheet {
-    /// Keeps each of these records, which were to be a block, by itself.
-    fn part(&mut self, lane: &Lane<'_>, batch: &BatchId, block: Vec<(String, Digest)>) {
-        let before = self.items.len();
-        self.items.extend(block.into_iter().map(|(key, digest)| fresh(lane, batch, &key, digest)));
-        for (_, kept) in &mut self.places {
-            if let Kept::Block(at) = *kept {
-                *kept = Kept::Item(before + at);
-            }
-        }
-    }
-}
-
-/// Where the ledger keeps a record: its place in the block, or among the items.
-#[derive(Clone, Copy)]
-enum Kept {
-    Block(usize),
-    Item(usize),
-}
-
-/// What became of a record that was written.
-enum End {
-    Copied,
-    /// Read back, and the same.
-    Verified,
-    Rejected(String),
-}
-
-impl End {
-    const fn state(&self) -> ItemState {
-        match self {
-            Self::Copied => ItemState::Copied,
-            Self::Verified => ItemState::Verified,
-            Self::Rejected(_) => ItemState::Failed,
-        }
-    }
 }
 
 impl<'a> Mover<'a> {
@@ -255,13 +208,13 @@ impl<'a> Mover<'a> {
             let (prior, standing) = (prior.get(&entry.key), standing.get(&entry.key));
             let policy = &lane.dataset.on_conflict;
             let known = Known { lane: &lane.id, batch: &run.batch, policy, kinds, prior, standing };
-            let (kept, written) = match intent::plan(&entry.key, entry.record, mapped, known) {
+            let (kept, written) = match intent::plan(&entry.key, entry.record, mapped, &known) {
                 Planned::Fresh { digest, written } if in_block && entry.key.len() <= LONGEST_KEY => {
                     sheet.block.push((entry.key.clone(), digest));
                     (Kept::Block(sheet.block.len() - 1), Some(written))
                 }
                 Planned::Fresh { digest, written } => {
-                    sheet.items.push(fresh(lane, &run.batch, &entry.key, digest));
+                    sheet.items.push(fresh(&lane.id, &run.batch, &entry.key, digest));
                     (Kept::Item(sheet.items.len() - 1), Some(written))
                 }
                 Planned::Alone { item, written } => {
@@ -281,9 +234,10 @@ impl<'a> Mover<'a> {
         {
             sheet.block = block.records;
         } else {
-            sheet.part(lane, &run.batch, block.records);
+            sheet.part(&lane.id, &run.batch, block.records);
             lane.once("save a batch's intent", work.save(&row, &sheet.items)).await?;
         }
+        self.note_failures(&sheet.items);
         for item in &sheet.items {
             lane.meter.turned(prior.get(&item.key).map(|row| row.state), item.state);
         }
@@ -310,7 +264,7 @@ impl<'a> Mover<'a> {
                 }
                 Kept::Block(at) => {
                     let (key, digest) = &sheet.block[at];
-                    items.push(fresh(lane, &run.batch, key, *digest));
+                    items.push(fresh(&lane.id, &run.batch, key, *digest));
                     items.last_mut()
                 }
                 Kept::Item(at) => items.get_mut(at),
@@ -335,13 +289,13 @@ impl<'a> Mover<'a> {
                 return Err(lost.detail("the ledger does not have its records"));
             }
         }
+        self.note_failures(&items);
         let pending = std::iter::repeat(ItemState::Pending);
         let intended = sheet.items.iter().map(|item| item.state).chain(pending);
         for (from, to) in intended.zip(&items).filter(|(from, item)| *from != item.state) {
             lane.meter.turned(Some(from), to.state);
         }
         lane.meter.turned_all(Some(ItemState::Pending), common, together);
-        self.note_failures(&items);
         lane.moved(run.entries.len() as u64, run.bytes);
         lane.meter.landed(run.bytes);
         lane.meter.offer();
@@ -443,53 +397,6 @@ impl<'a> Mover<'a> {
     }
 }
 
-/// The item of a record that is written for the first time.
-fn fresh(lane: &Lane<'_>, batch: &BatchId, key: &str, digest: Digest) -> ItemRow {
-    ItemRow::in_block(&lane.id, batch, ItemState::Pending, key.to_owned(), digest)
-}
-
 fn failed(items: &[ItemRow]) -> u64 {
     items.iter().filter(|item| item.state == ItemState::Failed).count() as u64
-}
-
-/// Writes records to a side. A batch that is refused as a whole is halved until the record that cannot be taken stands
-/// alone, so that one poison row does not hold back the others.
-///
-/// # Errors
-/// Anything but `Refused`; `Garbage` if the answer does not name every record.
-pub(crate) async fn write_isolating(
-    lane: &Lane<'_>,
-    side: &crate::migrate::lane::Side,
-    records: &[Record],
-) -> Result<Vec<WriteOutcome>> {
-    let mut outcomes = vec![WriteOutcome::Created; records.len()];
-    let mut ranges = Vec::new();
-    ranges.push(0..records.len());
-    let doing = format!("write {} to {}", side.set.name, side.name);
-    while let Some(range) = ranges.pop() {
-        if range.is_empty() {
-            continue;
-        }
-        match lane.once(&doing, side.store.write(&side.set, &records[range.clone()])).await {
-            Ok(list) if list.len() == range.len() => {
-                lane.meter.did(Part::Written, range.len() as u64);
-                for (place, outcome) in range.zip(list) {
-                    outcomes[place] = outcome;
-                }
-            }
-            Ok(list) => {
-                let detail = format!("{} records sent, {} answered", range.len(), list.len());
-                return Err(Fault::new(FaultKind::Garbage, doing).detail(detail));
-            }
-            Err(fault) if fault.kind == FaultKind::Refused && range.len() > 1 => {
-                let middle = usize::midpoint(range.start, range.end);
-                ranges.extend([middle..range.end, range.start..middle]);
-            }
-            Err(fault) if fault.kind == FaultKind::Refused => {
-                outcomes[range.start] = WriteOutcome::Rejected(fault.chain());
-            }
-            Err(fault) => return Err(fault),
-        }
-    }
-    Ok(outcomes)
 }

@@ -34,7 +34,7 @@ pub(super) struct Known<'a> {
 }
 
 /// Plans what becomes of a record of this key. `record`: as the source has it.
-pub(super) fn plan(key: &str, record: &Record, mapped: Mapped, known: Known<'_>) -> Planned {
+pub(super) fn plan(key: &str, record: &Record, mapped: Mapped, known: &Known<'_>) -> Planned {
     let prior = known.prior;
     let alone = |item: ItemRow, written| Planned::Alone { item: Box::new(item), written };
     if let Some(item) = prior.filter(|prior| prior.is_left_out() || prior.is_kept()) {

@@ -73,7 +73,7 @@ pub(crate) async fn pass(mover: &Mover<'_>, reach: Reach) -> Result<Passed> {
     let held = held_back(lane, &lane.old).await?;
     let since = watermark(lane).await?.filter(|_| tells);
     let which = since.map_or(Which::All, Which::Since);
-    let limit = lane.cx.plan.migration.batch_records;
+    let limit = lane.compared_at_once();
     let pages = lane.pages(&lane.old, which, Cursor::START, limit);
     let brought = AtomicU64::new(0);
     let told = Mutex::new(Vec::new());

@@ -72,7 +72,7 @@ async fn mark(lane: &Lane<'_>, side: &Side) -> Result<Option<Timestamp>> {
 pub async fn audit_since(cx: &StepContext, dataset: &DatasetPlan, live: bool) -> Result<RecordAudit> {
     let lane = Lane::new(cx, dataset, LaneKind::Records, LaneStage::Verifying)?;
     let begun = lane.once("ask the ledger", standings(cx.work.as_ref(), &lane.id)).await?;
-    let begun = begun.filter(|begun| begun.stage == Stage::Done);
+    let begun = begun.filter(|begun| begun.stage == Stage::Done && dataset.updated.is_some());
     let Some((begun, marks)) = begun.and_then(|begun| Some((begun.clone(), begun.marks?))) else {
         let why = match dataset.updated {
             None => "everything was read: the dataset names no `updated` field that says when a record changed",
@@ -125,7 +125,7 @@ struct Since<'a> {
 impl Since<'_> {
     async fn all(&mut self, marks: &Marks) -> Result<()> {
         let lane = self.lane;
-        let limit = lane.cx.plan.migration.batch_records;
+        let limit = lane.compared_at_once();
         for (side, mark) in [(&lane.old, marks.source), (&lane.new, marks.target)] {
             let mut pages = pin!(lane.pages(side, Which::Since(mark), Cursor::START, limit));
             while let Some(read) = pages.next().await {

@@ -70,7 +70,7 @@ impl Verifier<'_> {
             pump(lane, batches, || lane.room(), |batch| self.stretch(&stretches, batch)).await?;
             self.left_over().await?;
         } else {
-            let limit = lane.cx.plan.migration.batch_records;
+            let limit = lane.compared_at_once();
             pump(lane, lane.pages(&lane.old, Which::All, Cursor::START, limit), || lane.room(), |read| self.page(read))
                 .await?;
         }
@@ -281,7 +281,7 @@ impl Verifier<'_> {
             return Ok(());
         }
         let standing = Standing::load(lane).await?;
-        let limit = lane.cx.plan.migration.batch_records;
+        let limit = lane.compared_at_once();
         let mut pages = pin!(lane.pages(&lane.new, Which::All, Cursor::START, limit));
         while let Some(read) = pages.next().await {
             let found = judge::alone(lane, self.live, &standing, &read?.page.records).await?;

@@ -69,7 +69,7 @@ impl Subject<'_> {
     }
 
     fn pages(&self) -> impl futures::Stream<Item = Result<Vec<Record>>> + '_ {
-        let limit = self.track.cx.plan.migration.batch_records;
+        let limit = self.track.compared_at_once();
         self.track.pages(&self.side, Which::All, Cursor::START, limit).map(|read| read.map(|read| read.page.records))
     }
 

@@ -58,7 +58,7 @@ fn every_mistake_is_named_where_it_stands() {
         (r#"type = { a = "varchar" }"#, "27:14: found `varchar`, which is not a type; write one of bool, int8"),
         ("drop = [\"a\"]\ntype = { a = \"text\" }", "found a type for `a`, which is dropped; write one of the two"),
         (r#"references = { a = "user" }"#, "27:20: found `user`, but there is no dataset of this name"),
-        (r#"references = { a = 1 }"#, "27:20: found"),
+        (r"references = { a = 1 }", "27:20: found"),
         (
             "lookup = { a = { dataset = \"users\", field = \"x\" } }\nreferences = { a = \"users\" }",
             "28:20: found `a`, which is looked up, and refers to what it was found in; write one of the two",

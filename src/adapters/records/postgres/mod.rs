@@ -462,9 +462,10 @@ impl RecordStore for PostgresStore {
 async fn ends(doing: &str, session: &mut Session<'_>, table: &Table, key: &Column, parts: u32) -> Result<Vec<String>> {
     let shares: Vec<String> = (1..parts).map(|n| (f64::from(n) / f64::from(parts)).to_string()).collect();
     let key = quoted(&key.field.name);
+    // A table without partitions is no tree.
     let size = format!(
-        "SELECT greatest(coalesce(sum(pg_relation_size(relid)), 0), 1)::bigint / 8192 \
-         FROM pg_partition_tree('{}'::regclass) WHERE isleaf",
+        "SELECT (greatest(pg_relation_size(t), coalesce((SELECT sum(pg_relation_size(relid)) \
+            FROM pg_partition_tree(t) WHERE isleaf), 0), 1) / 8192)::bigint FROM (SELECT '{}'::regclass AS t) AS it",
         table.place.replace('\'', "''")
     );
     let wrong = |error| fault(doing, error);

@@ -152,13 +152,11 @@ impl Columns {
             for at in &self.needed {
                 record.insert(self.source[*at].name.clone(), self.read(*at, cells)?);
             }
-            match ready.made(&Record(record), &Found::new()).map_err(|fault| fault.detail)? {
-                Some(all) => made = all,
-                None => {
-                    values.push(self.read(0, cells)?);
-                    return Ok(false);
-                }
-            }
+            let Some(all) = ready.made(&Record(record), &Found::new()).map_err(|fault| fault.detail)? else {
+                values.push(self.read(0, cells)?);
+                return Ok(false);
+            };
+            made = all;
         }
         for (field, way) in self.target.iter().zip(&self.ways) {
             let value = match way {
