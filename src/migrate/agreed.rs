@@ -1,5 +1,5 @@
-//! Whether both sides of a lane are fit for it, and still what they were when the plan was checked: asked before a lane
-//! writes its first row, so that a column that was dropped or changed meanwhile ends in one sentence instead of thousands of
+//! Whether both sides of a lane are still what they were when the plan was checked: asked before a lane writes its first
+//! row, so that a column that was dropped or changed meanwhile ends in one sentence instead of thousands of
 //! records that failed.
 //!
 //! Neighbours: `schema` judges, the preparation notes what it saw. A side that does not say what its fields hold, and names
@@ -45,22 +45,22 @@ pub async fn note(cx: &StepContext, dataset: &DatasetPlan) -> Result<()> {
 /// Asks both sides; gives how many records the legacy side says it holds, if it says so.
 ///
 /// # Errors
-/// `Unmet`, naming the columns, if the sides do not fit, or fit worse than when the plan was checked; what a store says
-/// after all attempts; `Cancelled`.
+/// `Unmet`, naming the columns, if the sides fit worse than when the plan was checked; what a store says after all attempts;
+/// `Cancelled`.
 pub(crate) async fn ensure(lane: &Lane<'_>) -> Result<Option<u64>> {
     let (now, count) = Seen::now(lane).await?;
-    let noted = lane.noted(NOTE).await?;
-    let before: Option<Seen> = noted.map(serde_json::from_value).transpose().map_err(|error| {
+    let Some(noted) = lane.noted(NOTE).await? else { return Ok(count) };
+    let before: Seen = serde_json::from_value(noted).map_err(|error| {
         Fault::new(FaultKind::Internal, format!("read how the fields of {} were", lane.id)).source(error)
     })?;
-    let problems = problems(lane, before.as_ref(), &now);
+    let problems = problems(lane, &before, &now);
     if problems.is_empty() {
         return Ok(count);
     }
     let more = problems.len().saturating_sub(NAMED);
     let besides = if more > 0 { format!("; and {more} more") } else { String::new() };
     let named = problems[..problems.len().min(NAMED)].join("; ");
-    let detail = format!("{named}{besides}: nothing was written");
+    let detail = format!("changed since the plan was checked: {named}{besides}");
     Err(Fault::new(FaultKind::Unmet, format!("begin to move {}", lane.id)).detail(detail))
 }
 
@@ -89,18 +89,12 @@ fn judged(fields: Vec<Field>) -> Vec<Field> {
     if fields.iter().any(|field| field.kind != Kind::Any) { fields } else { Vec::new() }
 }
 
-/// Why the lane must not begin: what blocks it, and what got worse since the plan was checked.
-fn problems(lane: &Lane<'_>, before: Option<&Seen>, now: &Seen) -> Vec<String> {
-    let found = now.findings(lane);
-    let Some(before) = before else { return found.blockers };
-    let was = before.findings(lane);
+/// What got worse since the plan was checked.
+fn problems(lane: &Lane<'_>, before: &Seen, now: &Seen) -> Vec<String> {
+    let (was, found) = (before.findings(lane), now.findings(lane));
     let known: BTreeSet<&String> = was.warnings.iter().chain(&was.blockers).collect();
-    let since = "changed since the plan was checked: ";
-    let (old, new): (Vec<String>, Vec<String>) =
-        found.blockers.into_iter().partition(|blocker| known.contains(blocker));
-    let warned = found.warnings.into_iter().filter(|warning| !known.contains(warning));
-    let worse = new.into_iter().chain(warned).chain(gone(lane, before, now)).map(|what| format!("{since}{what}"));
-    old.into_iter().chain(worse).collect()
+    let new = found.blockers.into_iter().chain(found.warnings).filter(|problem| !known.contains(problem));
+    new.chain(gone(lane, before, now)).collect()
 }
 
 /// Fields of the legacy side that would be carried and are no longer there.

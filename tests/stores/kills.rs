@@ -85,8 +85,8 @@ impl Trial {
                 let most = random.random_range(1..=most);
                 let mut lives = 0;
                 loop {
-                    // The first half of them die in the first half of the stages: later ones find those done.
-                    let early = stages.len().div_ceil(if lives * 2 < most { 2 } else { 1 });
+                    // The first of them die in the first half of the stages: later ones find those done.
+                    let early = stages.len().div_ceil(if lives * 3 < most { 2 } else { 1 });
                     let stage = stages[random.random_range(0..early)];
                     let moment = whole[&stage].moment(stage, lives, &mut random);
                     let dies = lives < most && killed.values().sum::<u64>() < kills;
