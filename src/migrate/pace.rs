@@ -64,6 +64,8 @@ impl Unit {
 pub(crate) struct Tuner {
     unit: Unit,
     limit: usize,
+    /// It grows to this by itself: as many as the plan says, if that is more than its own bound.
+    most: usize,
     best: f64,
     rest: u32,
     grew: bool,
@@ -87,7 +89,7 @@ impl Tuner {
     /// Begins with so many.
     pub(crate) fn new(unit: Unit, limit: usize) -> Self {
         let limit = limit.clamp(1, unit.most_by_hand);
-        Self { unit, limit, best: 0.0, rest: 0, grew: false, why: String::new() }
+        Self { unit, limit, most: unit.most.max(limit), best: 0.0, rest: 0, grew: false, why: String::new() }
     }
 
     /// How many at once.
@@ -123,8 +125,7 @@ impl Tuner {
         let rate = (brought.bytes + brought.items * self.unit.item_worth) as f64 / brought.seconds;
         if rate > self.best * 1.05 {
             self.best = rate;
-            // A plan that says more than that keeps it.
-            self.limit = (self.limit + (self.limit / 4).max(1)).min(self.unit.most.max(self.limit));
+            self.limit = (self.limit + (self.limit / 4).max(1)).min(self.most);
             self.grew = true;
             self.why.clear();
         } else {

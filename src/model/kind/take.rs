@@ -158,13 +158,11 @@ fn float(value: Value, bits: u8) -> Taken {
 /// Whether the number that was said is the one that is kept: to the last digit where it is whole, by its shortest text
 /// where it is not.
 fn is_kept(said: &Decimal, kept: f64, bits: u8) -> bool {
-    #[expect(clippy::cast_possible_truncation, reason = "an `i128` that does not fit is not equal; the `f32` is one")]
-    let (whole, short) = (kept as i128, kept as f32);
-    if said.as_str().parse::<i128>().is_ok_and(|said| said == whole && said.unsigned_abs() < 1 << 120) {
-        return true;
-    }
+    #[expect(clippy::cast_possible_truncation, reason = "it is one")]
+    let short = kept as f32;
     let same = |text: String| Decimal::parse(&text).as_ref() == Some(said);
-    same(kept.to_string()) || bits <= 32 && same(short.to_string())
+    let whole = kept.fract() == 0.0 && same(format!("{kept:.0}"));
+    whole || same(kept.to_string()) || bits <= 32 && same(short.to_string())
 }
 
 fn decimal(value: Value, digits: Option<u16>, scale: Option<u16>) -> Taken {

@@ -69,7 +69,7 @@ fn pages_are_read_by_cursor_and_records_only_when_they_are_opened() {
     let sides = Person::at(fixtures::letters_at_gate()).keys(DIFFERENCES).keys("\n");
     assert!(matches!(&sides.asked[1], Ask::Sides(ask) if ask.key == "1002"), "{:?}", sides.asked);
     let again = sides.keys("r");
-    assert!(matches!(&again.asked[2], Ask::Sides(_)), "{:?}", again.asked);
+    assert!(again.asked[2..].iter().any(|ask| matches!(ask, Ask::Sides(_))), "{:?}", again.asked);
 }
 
 #[test]
