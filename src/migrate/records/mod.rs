@@ -60,7 +60,7 @@ use std::time::Duration;
 /// goes record by record is read back right after it was written; one in bulk is compared by [`verify`].
 ///
 /// # Errors
-/// `Unmet` when a side is not fit for the lane, or more than `max_failures` records failed; the fault of the last attempt
+/// `Unmet` when a side changed since the check, or more than `max_failures` records failed; the fault of the last attempt
 /// when a server stays away; `Cancelled` when stopped. In every case it can be called again and goes on where it was.
 pub async fn copy(cx: &StepContext, dataset: &DatasetPlan) -> Result<StepDone> {
     let lane = Lane::new(cx, dataset, LaneKind::Records, LaneStage::Copying)?;
