@@ -191,7 +191,7 @@ pub async fn recall(plan: &Plan, work: &dyn Work, view: &mut RunView) -> Result<
         let errors = if tally.failed == 0 { Vec::new() } else { work.errors(&lane).await? };
         let noted = work.noted(&format!("follow:{lane}")).await?.filter(|noted| !noted.is_null());
         // One that this version cannot read says nothing.
-        let follow: Option<Follow> = noted.and_then(|noted| serde_json::from_value(noted).ok());
+        let follow: Option<Box<Follow>> = noted.and_then(|noted| serde_json::from_value(noted).ok());
         let stage = if follow.is_some() { LaneStage::Following } else { stage };
         let lane = LaneProgress { tally, errors, follow, ..LaneProgress::new(lane, kind, stage) };
         progress(view, EventKind::LaneMoved { progress: lane });

@@ -60,7 +60,8 @@ fn columns(side: &Side) -> Vec<&'static str> {
 }
 
 async fn fill(side: &Side, words: &[&str]) -> usize {
-    let all: String = words.iter().enumerate().map(|(n, word)| format!("c{n} {{{word}}}, ")).collect();
+    let all: Vec<String> = words.iter().enumerate().map(|(n, word)| format!("c{n} {{{word}}}, ")).collect();
+    let all = all.concat();
     side.table("everything", &format!("id {{counted}}, {all}blank {{bool}} GENERATED ALWAYS AS (c0 IS NULL) STORED"));
     let values: Vec<Vec<Value>> =
         words.iter().map(|word| [Value::Null].into_iter().chain(extremes(word)).collect()).collect();

@@ -24,6 +24,7 @@ const ROWS: u32 = 400;
 /// Rounds while somebody writes.
 const ROUNDS: u32 = 30;
 
+#[expect(clippy::needless_pass_by_value, reason = "as `unwrap_or_else` gives it")]
 fn failed<T>(fault: cutover::error::Fault) -> T {
     panic!("{}", fault.chain())
 }

@@ -66,7 +66,7 @@ impl Trial {
         assert_eq!((self.target)(), self.before, "{when}");
     }
 
-    async fn is_killed(self, kills: u64) {
+    async fn killed(self, kills: u64) {
         let kills = asked_for("CUTOVER_TEST_KILLS").map_or(kills, |all| all * kills / 200);
         let seed = asked_for("CUTOVER_TEST_SEED").unwrap_or_else(rand::random);
         println!("seed {seed}, {kills} kills");
@@ -160,7 +160,7 @@ async fn from_postgres_to_postgres() {
         ways: [Stage::FOLLOWING, Stage::RESTORING],
         users: Box::new(users),
     }
-    .is_killed(130)
+    .killed(130)
     .await;
 }
 
@@ -199,9 +199,7 @@ async fn from_mariadb_to_postgres() {
     };
     let before = target();
     let (ways, users) = ([Stage::FORWARD, Stage::BACK], Box::new(|_| ()));
-    Trial { folder, count, source: Box::new(source), target: Box::new(target), before, ways, users }
-        .is_killed(45)
-        .await;
+    Trial { folder, count, source: Box::new(source), target: Box::new(target), before, ways, users }.killed(45).await;
 }
 
 const FILTERS: &str = r#"
@@ -252,7 +250,5 @@ async fn from_django_to_sqlite() {
     let (source, target) = (read(&django.database(), "shop_filter"), read(&database, "filters"));
     let before = target();
     let (ways, users) = ([Stage::FORWARD, Stage::BACK], Box::new(|_| ()));
-    Trial { folder, count, source: Box::new(source), target: Box::new(target), before, ways, users }
-        .is_killed(25)
-        .await;
+    Trial { folder, count, source: Box::new(source), target: Box::new(target), before, ways, users }.killed(25).await;
 }

@@ -41,6 +41,11 @@ pub(crate) struct Items {
     pub(crate) note: &'static str,
 }
 
+/// Makes a set of this name with these columns.
+type Make = Box<dyn Fn(&str, &str)>;
+/// Makes items of these keys, or takes them away.
+type Hand = Box<dyn Fn(&[i64], bool)>;
+
 /// A store with a server of its own.
 pub(crate) struct Side {
     pub(crate) name: &'static str,
@@ -57,9 +62,9 @@ pub(crate) struct Side {
     /// By which name the store knows a set.
     pub(crate) place: fn(&str) -> String,
     /// Makes a set with these columns.
-    pub(crate) make: Box<dyn Fn(&str, &str)>,
+    pub(crate) make: Make,
     /// Makes items, or takes them away, in a store that is only read.
-    pub(crate) hand: Box<dyn Fn(&[i64], bool)>,
+    pub(crate) hand: Hand,
     /// Runs statements without the store.
     pub(crate) sql: Box<dyn Fn(&str)>,
     /// Lives as long as the store is used.
