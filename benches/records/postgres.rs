@@ -37,7 +37,7 @@ impl Databases {
         let at = |database: &str| server.url("mover", "secret").replace("/postgres", &format!("/{database}"));
         let (legacy, new) = (at("legacy"), at("new"));
         let databases = Self { server, legacy, new };
-        databases.psql(&databases.legacy, TABLE);
+        psql(&databases.legacy, TABLE);
         databases.psql(
             &databases.legacy,
             &format!(
@@ -46,7 +46,7 @@ impl Databases {
                      timestamptz '2024-01-01 00:00Z' + n * interval '1.000001 second' FROM generate_series(1, {rows}) AS n"
             ),
         );
-        databases.psql(&databases.legacy, "VACUUM ANALYZE users");
+        psql(&databases.legacy, "VACUUM ANALYZE users");
         databases
     }
 
@@ -55,22 +55,14 @@ impl Databases {
         self.server.psql("DROP DATABASE IF EXISTS new");
         self.server.psql("CREATE DATABASE new");
         if with_table {
-            self.psql(&self.new, TABLE);
+            psql(&self.new, TABLE);
         }
         // What one tool left to be written is not the next one's.
         self.server.psql("CHECKPOINT");
     }
 
-    fn psql(&self, url: &str, sql: &str) -> String {
-        let mut psql = Command::new("psql");
-        let done = psql.args(["-qXAt", "-v", "ON_ERROR_STOP=1", "-d", url, "-c", sql]).output();
-        let done = done.expect("psql of the package postgresql-client");
-        assert!(done.status.success(), "{sql}: {}", String::from_utf8_lossy(&done.stderr));
-        String::from_utf8_lossy(&done.stdout).trim().to_owned()
-    }
-
     fn count(&self) -> String {
-        self.psql(&self.new, "SELECT count(*) FROM users")
+        psql(&self.new, "SELECT count(*) FROM users")
     }
 
     /// A lane under test, in a process of its own.
@@ -118,6 +110,15 @@ updated = "updated_at"
             self.legacy, self.new
         )
     }
+}
+
+/// What psql answers, who knows nothing of this program.
+fn psql(url: &str, sql: &str) -> String {
+    let mut psql = Command::new("psql");
+    let done = psql.args(["-qXAt", "-v", "ON_ERROR_STOP=1", "-d", url, "-c", sql]).output();
+    let done = done.expect("psql of the package postgresql-client");
+    assert!(done.status.success(), "{sql}: {}", String::from_utf8_lossy(&done.stderr));
+    String::from_utf8_lossy(&done.stdout).trim().to_owned()
 }
 
 /// Copies and compares so many rows with each tool, round after round.
