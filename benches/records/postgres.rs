@@ -38,7 +38,7 @@ impl Databases {
         let (legacy, new) = (at("legacy"), at("new"));
         let databases = Self { server, legacy, new };
         psql(&databases.legacy, TABLE);
-        databases.psql(
+        psql(
             &databases.legacy,
             &format!(
                 "INSERT INTO users SELECT n, 'user' || n || '@example.test', 'First' || n % 1000, 'Last' || n % 7919,
