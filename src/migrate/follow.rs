@@ -95,12 +95,15 @@ fn add(all: &mut StepDone, one: StepDone) {
 pub async fn round(cx: &StepContext, plan: FollowPlan) -> Result<()> {
     let cx = &lenient(cx);
     let mut round = Round { cx, plan, failed: BTreeSet::new(), first: None };
+    let began = Instant::now();
     let told = round.passes().await?;
+    // Passes that take long must not starve the sweeps: these may take as long.
+    let room = plan.every.max(began.elapsed());
     for (dataset, keys) in told.into_iter().rev() {
         let taken_back = records::follow::take_told_back(cx, dataset, keys).await;
         round.note(&dataset.name, taken_back)?;
     }
-    round.sweeps().await?;
+    round.sweeps(room).await?;
     round.first.map_or(Ok(()), Err)
 }
 
@@ -155,10 +158,10 @@ impl<'a> Round<'a> {
     }
 
     /// Sweeps for about as long as the round may then wait.
-    async fn sweeps(&mut self) -> Result<()> {
+    async fn sweeps(&mut self, room: Duration) -> Result<()> {
         let began = Instant::now();
         for _ in &self.cx.plan.datasets {
-            let Some(left) = self.plan.every.checked_sub(began.elapsed()) else { break };
+            let Some(left) = room.checked_sub(began.elapsed()) else { break };
             let Some(dataset) = self.next_to_sweep(Timestamp::now()).await? else { break };
             let swept = records::follow::sweep(self.cx, dataset, Some(left)).await;
             if !matches!(self.note(&dataset.name, swept)?, Some(Some(_))) {
