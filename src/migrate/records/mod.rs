@@ -57,7 +57,7 @@ use passes::Reach;
 use std::time::Duration;
 
 /// Moves the dataset's records to the new side, then carries what changed meanwhile until nothing new comes. A batch that
-/// goes record by record is read back right after it was written; one in bulk is compared by [`verify`].
+/// goes record by record is read back right after it was written; one in bulk is compared by [`fn@verify`].
 ///
 /// # Errors
 /// `Unmet` when a side changed since the check, or more than `max_failures` records failed; the fault of the last attempt
