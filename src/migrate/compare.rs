@@ -1,7 +1,8 @@
 //! When two records are the same: by the kinds of a side's fields where it says them, and where it does not, as every
 //! store could keep the value.
 
-use crate::model::{Digest, Field, Kind, Record, Value, quote, text};
+use crate::model::{Digest, Field, Kind, Record, Value, text};
+use sha2::{Digest as _, Sha256};
 use std::{borrow::Cow, collections::BTreeMap};
 
 /// What the fields of one side hold, as far as anybody says.
@@ -83,59 +84,90 @@ impl Kinds {
         found.is_some() && wanted.0.iter().all(same)
     }
 
-    /// SHA-256 over the texts of all fields. Two records of the same fields have the same digest exactly if
+    /// SHA-256 over the names and the texts of all fields. Two records of the same fields have the same digest exactly if
     /// [`Self::differing`] finds nothing.
     pub(crate) fn digest(&self, record: &Record) -> Digest {
-        let mut text = String::with_capacity(512);
+        let mut texts = Texts::default();
         for (field, value) in &record.0 {
-            push_label(&mut text, field);
-            self.push_value(&mut text, field, value);
+            texts.push(self.canonical(field, value).as_deref());
         }
-        Digest::of(text.as_bytes())
+        texts.digest(&Names::new(record.0.keys().map(String::as_str)))
     }
 
-    fn push_value(&self, text: &mut String, field: &str, value: &Value) {
-        match self.canonical(field, value) {
-            Some(value) => quote(&value, text),
-            None => text.push_str("null"),
+    /// Goes on with the text by which values of this field are compared.
+    pub(crate) fn push(&self, field: &str, value: &Value, texts: &mut Texts) {
+        texts.push(self.canonical(field, value).as_deref());
+    }
+
+    /// The same for a value as [`Self::take_one`] gave it.
+    pub(crate) fn push_taken(&self, field: &str, value: &Value, texts: &mut Texts) {
+        match (self.0.get(field), value) {
+            (_, Value::Null) => texts.push(None),
+            (Some(_), Value::Text(text)) => texts.push(Some(text)),
+            (Some(_), value) => texts.push(Some(&value.to_text())),
+            (None, value) => self.push(field, value, texts),
         }
-        text.push('\n');
     }
 }
 
-fn push_label(text: &mut String, field: &str) {
-    quote(field, text);
-    text.push(':');
-}
-
-/// Makes the digests of many records of the same fields.
+/// The names of a record's fields, which every digest of such a record begins with.
 #[derive(Debug, Clone)]
-pub(crate) struct Digester {
-    /// Place, name and label of each field, in the order of the names.
-    fields: Vec<(usize, String, String)>,
+pub(crate) struct Names(Sha256);
+
+impl Names {
+    /// These, in their own order: that of a [`Record`]'s fields.
+    pub(crate) fn new<'f>(names: impl Iterator<Item = &'f str>) -> Self {
+        let mut texts = Texts::default();
+        names.for_each(|name| texts.push(Some(name)));
+        // What follows a whole number of the hash's blocks need not be moved about in it.
+        texts.0.resize(texts.0.len().next_multiple_of(64), 0);
+        Self(Sha256::new_with_prefix(&texts.0))
+    }
 }
 
-impl Digester {
-    /// For records of these fields.
-    pub(crate) fn new<'f>(fields: impl Iterator<Item = &'f str>) -> Self {
-        let label = |field: &str| {
-            let mut label = String::new();
-            push_label(&mut label, field);
-            label
-        };
-        let mut fields: Vec<_> = fields.enumerate().map(|(at, field)| (at, field.to_owned(), label(field))).collect();
-        fields.sort_unstable_by(|one, other| one.1.cmp(&other.1));
-        Self { fields }
+/// What a record's digest is made of: the texts of its fields in the order of their names, each behind its length.
+#[derive(Debug, Default)]
+pub(crate) struct Texts(Vec<u8>);
+
+impl Texts {
+    /// A length that no text has.
+    const NULL: u32 = u32::MAX;
+
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
     }
 
-    /// What [`Kinds::digest`] makes of the record with these values, given in the order of the fields.
-    pub(crate) fn digest(&self, kinds: &Kinds, values: &[Value]) -> Digest {
-        let mut text = String::with_capacity(256);
-        for (at, field, label) in &self.fields {
-            text.push_str(label);
-            kinds.push_value(&mut text, field, &values[*at]);
+    /// The text of the next field; `None` for null.
+    pub(crate) fn push(&mut self, text: Option<&str>) {
+        match text {
+            None => self.0.extend_from_slice(&Self::NULL.to_le_bytes()),
+            Some(text) => {
+                let _always = self.write(|out| {
+                    out.extend_from_slice(text.as_bytes());
+                    true
+                });
+            }
         }
-        Digest::of(text.as_bytes())
+    }
+
+    /// The text of the next field, as it is written here. `false` if the writer has none: then nothing was added.
+    pub(crate) fn write(&mut self, writer: impl FnOnce(&mut Vec<u8>) -> bool) -> bool {
+        let begins = self.0.len();
+        self.0.extend_from_slice(&[0; 4]);
+        let written = writer(&mut self.0);
+        if written {
+            // No text comes near to 4 GiB: a page of records is cut long before.
+            let length = u32::try_from(self.0.len() - begins - 4).unwrap_or(Self::NULL);
+            self.0[begins..begins + 4].copy_from_slice(&length.to_le_bytes());
+        } else {
+            self.0.truncate(begins);
+        }
+        written
+    }
+
+    /// The digest of the record with these texts.
+    pub(crate) fn digest(&self, names: &Names) -> Digest {
+        Digest(names.0.clone().chain_update(&self.0).finalize().into())
     }
 }
 

@@ -12,7 +12,7 @@ pub use rows::RowSurvey;
 use super::{
     Mapping,
     compare::Kinds,
-    records::fingerprint,
+    records::{bulk::PAGE_BYTES, fingerprint},
     schema::{self, Findings, Schemas},
 };
 use crate::{
@@ -149,6 +149,8 @@ const SAMPLE: u32 = 200;
 const PLACES: u32 = 4;
 /// Writing is reckoned to take at most so many times as long as reading; it cannot be measured without writing.
 const WRITES: f64 = 4.0;
+/// The same for records, which a database can give in far larger pieces than it takes them.
+const RECORD_WRITES: f64 = 8.0;
 
 /// Looks at both sides of every dataset without changing anything.
 ///
@@ -247,10 +249,8 @@ async fn look(plan: &Plan, dataset: &DatasetPlan, ports: &Ports) -> Result<Datas
     if let Some(standing) = found.standing.filter(|standing| *standing > 0) {
         found.findings.warnings.push(format!("{standing} records stand on the new side already"));
     }
-    let asked = Instant::now();
-    match sampled(old.as_ref(), &from).await {
-        Ok(records) => {
-            let took = asked.elapsed().as_secs_f64();
+    match sampled(plan, old.as_ref(), &from).await {
+        Ok((records, each)) => {
             let kinds = Kinds::new(&target.fields, &dataset.fields.kinds);
             let (rows, wrong) = rows::look(dataset, &mapping, &kinds, &records);
             found.rows = rows;
@@ -262,7 +262,7 @@ async fn look(plan: &Plan, dataset: &DatasetPlan, ports: &Ports) -> Result<Datas
                 list.push(wrong.why);
             }
             scale(dataset, &records, &mut found);
-            found.seconds = records_take(took, records.len(), found.records);
+            found.seconds = records_take(each, found.records);
             if dataset.blob.is_some() {
                 let trouble = sample::files(plan, dataset, ports, &records, &mut found).await?;
                 found.findings.warnings.extend(trouble.map(|why| format!("a sample of its files met: {why}")));
@@ -273,15 +273,23 @@ async fn look(plan: &Plan, dataset: &DatasetPlan, ports: &Ports) -> Result<Datas
     Ok(found)
 }
 
-/// Records from several places of a set, where it can be parted.
-async fn sampled(store: &dyn RecordStore, set: &SetRef) -> Result<Vec<Record>> {
+/// Records from several places of a set, where it can be parted, and how many seconds one takes to be read as a lane reads
+/// it: in whole pages, of which the last place gives one.
+#[expect(clippy::cast_precision_loss, reason = "a rough forecast")]
+async fn sampled(plan: &Plan, store: &dyn RecordStore, set: &SetRef) -> Result<(Vec<Record>, f64)> {
     let places = store.split(set, PLACES).await?;
     let each = SAMPLE.div_ceil(u32::try_from(places.len()).unwrap_or(1).max(1));
     let mut records = Vec::new();
     for place in &places {
         records.extend(store.read(set, place, each).await?.records);
     }
-    Ok(records)
+    let Some(last) = places.last() else { return Ok((records, 0.0)) };
+    let (asked, page) = (Instant::now(), plan.migration.batch_records);
+    let rows = match store.block_source() {
+        Some(blocks) => blocks.read_block(set, last, page, PAGE_BYTES).await?.block.rows(),
+        None => store.read(set, last, page).await?.records.len(),
+    };
+    Ok((records, asked.elapsed().as_secs_f64() / rows.max(1) as f64))
 }
 
 fn set_of(plan: &SetPlan, dataset: &DatasetPlan, updated: Option<String>) -> SetRef {
@@ -303,9 +311,9 @@ async fn looked_into(plan: &Plan, dataset: &DatasetPlan, ports: &Ports) -> Resul
 
 /// Reading them all, and writing them.
 #[expect(clippy::cast_precision_loss, reason = "a rough forecast")]
-fn records_take(took: f64, sampled: usize, records: Option<u64>) -> Option<Forecast> {
-    let low = took / sampled.max(1) as f64 * records? as f64;
-    Some(Forecast { low, high: low * (1.0 + WRITES) })
+fn records_take(each: f64, records: Option<u64>) -> Option<Forecast> {
+    let low = each * records? as f64;
+    Some(Forecast { low, high: low * (1.0 + RECORD_WRITES) })
 }
 
 /// Sizes from a sample, scaled to the whole.

@@ -125,6 +125,16 @@ impl World {
         Self::between((old, new), trouble, users_, 0)
     }
 
+    /// So many users in a store that gives rows in bulk, and an empty one that takes them in another dialect.
+    pub(crate) fn across(users_: u32) -> Self {
+        let trouble = Trouble::none();
+        let (old, new) = (FakeStore::giving("old", &trouble), FakeStore::bulk("new", &trouble));
+        let all = ["id", "first", "last", "email", "staff", "settings", "secret", "updated_at"];
+        old.name("users", &all);
+        new.name("users", &[&all[..], &["own", "name"]].concat());
+        Self::between((old, new), trouble, users_, 0)
+    }
+
     fn between((old, new): (Arc<FakeStore>, Arc<FakeStore>), trouble: Arc<Trouble>, users_: u32, files_: u32) -> Self {
         let world = Self {
             old,

@@ -1,4 +1,5 @@
-//! JSON documents as others keep them: their numbers can have more digits than a document in memory.
+//! JSON documents as others keep them: their numbers can have more digits than a document in memory, and most are so plain
+//! that their canonical text can be told without one.
 //! Must never enter: whose document it is.
 
 use super::Decimal;
@@ -84,6 +85,162 @@ fn numbers(text: &str) -> impl Iterator<Item = &str> {
 /// The usual reader takes it for what it is: fifteen digits are exact in any binary number that is not far out.
 fn is_plain(number: &str) -> bool {
     number.len() <= 15 && !number.contains(['e', 'E'])
+}
+
+/// Goes on with the document's text as [`Value::to_text`](super::Value::to_text) has it of what [`parse`] reads, if it is a
+/// plain one: no letter with a backslash, no long or odd number, no name twice. `false` otherwise: then nothing was added.
+pub fn tell(text: &str, out: &mut Vec<u8>) -> bool {
+    let begins = out.len();
+    let mut rest = Plain { text: text.as_bytes(), at: 0 };
+    let told = rest.value(out, DEEPEST).is_some() && rest.next().is_none();
+    if !told {
+        out.truncate(begins);
+    }
+    told
+}
+
+/// Lists and objects within each other, at most, in a plain document.
+const DEEPEST: u32 = 64;
+
+/// What is still to be read of a plain document. Everything gives `None` where it is not plain.
+struct Plain<'t> {
+    text: &'t [u8],
+    at: usize,
+}
+
+impl Plain<'_> {
+    /// The next byte that is no blank; it is not taken.
+    fn next(&mut self) -> Option<u8> {
+        let blank = |byte: &&u8| matches!(**byte, b' ' | b'\n' | b'\r' | b'\t');
+        self.at += self.text.get(self.at..)?.iter().take_while(blank).count();
+        self.text.get(self.at).copied()
+    }
+
+    fn take(&mut self, wanted: u8) -> Option<()> {
+        (self.next()? == wanted).then(|| self.at += 1)
+    }
+
+    fn value(&mut self, out: &mut Vec<u8>, deep: u32) -> Option<()> {
+        match self.next()? {
+            b'{' => self.object(out, deep.checked_sub(1)?),
+            b'[' => self.list(out, deep.checked_sub(1)?),
+            b'"' => self.string(out),
+            b'-' | b'0'..=b'9' => self.number(out),
+            _ => {
+                let rest = &self.text[self.at..];
+                let word = [&b"true"[..], b"false", b"null"].into_iter().find(|word| rest.starts_with(word))?;
+                self.at += word.len();
+                out.extend_from_slice(word);
+                Some(())
+            }
+        }
+    }
+
+    /// A string, with its quotes.
+    fn string(&mut self, out: &mut Vec<u8>) -> Option<()> {
+        self.take(b'"')?;
+        let rest = &self.text[self.at..];
+        let length = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..b' '))?;
+        if rest[length] != b'"' {
+            return None;
+        }
+        out.push(b'"');
+        out.extend_from_slice(&rest[..=length]);
+        self.at += length + 1;
+        Some(())
+    }
+
+    /// A number whose text is the shortest one of its value: at most fifteen digits, and none that say nothing.
+    fn number(&mut self, out: &mut Vec<u8>) -> Option<()> {
+        let rest = &self.text[self.at..];
+        let length = rest.iter().take_while(|byte| b"+-.eE0123456789".contains(byte)).count();
+        let text = &rest[..length];
+        let digits = text.strip_prefix(b"-").unwrap_or(text);
+        let point = digits.iter().position(|byte| *byte == b'.');
+        let (whole, fraction) = digits.split_at(point.unwrap_or(digits.len()));
+        let plain = match (whole, fraction) {
+            (b"0", []) => text.len() == 1,
+            ([b'1'..=b'9', ..], []) => true,
+            (b"0", [_, b'1'..=b'9', ..]) | ([b'1'..=b'9', ..], [_, _, ..]) => fraction.last() != Some(&b'0'),
+            _ => false,
+        };
+        let decimal = whole.iter().chain(fraction.iter().skip(1)).all(u8::is_ascii_digit);
+        if !plain || !decimal || digits.len() > 15 {
+            return None;
+        }
+        out.extend_from_slice(text);
+        self.at += length;
+        Some(())
+    }
+
+    fn list(&mut self, out: &mut Vec<u8>, deep: u32) -> Option<()> {
+        self.take(b'[')?;
+        out.push(b'[');
+        if self.take(b']').is_none() {
+            loop {
+                self.value(out, deep)?;
+                if self.take(b',').is_none() {
+                    break;
+                }
+                out.push(b',');
+            }
+            self.take(b']')?;
+        }
+        out.push(b']');
+        Some(())
+    }
+
+    fn object(&mut self, out: &mut Vec<u8>, deep: u32) -> Option<()> {
+        self.take(b'{')?;
+        out.push(b'{');
+        let begins = out.len();
+        // Where each field's name ends and its value does.
+        let mut ends: Vec<(usize, usize)> = Vec::new();
+        if self.take(b'}').is_none() {
+            loop {
+                self.next().filter(|byte| *byte == b'"')?;
+                self.string(out)?;
+                let name = out.len();
+                self.take(b':')?;
+                out.push(b':');
+                self.value(out, deep)?;
+                ends.push((name, out.len()));
+                if self.take(b',').is_none() {
+                    break;
+                }
+                out.push(b',');
+            }
+            self.take(b'}')?;
+        }
+        in_order(out, begins, &ends)?;
+        out.push(b'}');
+        Some(())
+    }
+}
+
+/// Brings the fields that stand behind `begins`, parted by commas, in the order of their names. `None` if two have the same.
+fn in_order(out: &mut Vec<u8>, begins: usize, ends: &[(usize, usize)]) -> Option<()> {
+    let starts = std::iter::once(begins).chain(ends.iter().map(|(_, end)| end + 1));
+    // Without its last quote, a name is not behind one that goes on where it ends.
+    let field = |(start, (name, end)): (usize, &(usize, usize))| (start..name - 1, start..*end);
+    let mut fields: Vec<_> = starts.zip(ends).map(field).collect();
+    if fields.windows(2).all(|pair| out[pair[0].0.clone()] < out[pair[1].0.clone()]) {
+        return Some(());
+    }
+    fields.sort_by(|one, other| out[one.0.clone()].cmp(&out[other.0.clone()]));
+    if fields.windows(2).any(|pair| out[pair[0].0.clone()] == out[pair[1].0.clone()]) {
+        return None;
+    }
+    let mut sorted = Vec::with_capacity(out.len() - begins);
+    for (_, whole) in fields {
+        if !sorted.is_empty() {
+            sorted.push(b',');
+        }
+        sorted.extend_from_slice(&out[whole]);
+    }
+    out.truncate(begins);
+    out.extend_from_slice(&sorted);
+    Some(())
 }
 
 #[cfg(test)]

@@ -30,7 +30,6 @@ pub use progress::{
 };
 pub use state::{Environment, Mode, Outcome, PauseDepth, PhaseState, RunState, StepState};
 pub use truth::{Aspect, Fact};
-pub(crate) use value::quote;
 pub use value::{Digest, Key, Record, Value};
 
 /// A point in time, always UTC.

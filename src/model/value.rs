@@ -131,7 +131,7 @@ fn write_canonical(json: &serde_json::Value, text: &mut String) {
 }
 
 /// Goes on with this as a JSON text.
-pub(crate) fn quote(said: &str, text: &mut String) {
+fn quote(said: &str, text: &mut String) {
     if said.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\') {
         text.push('"');
         text.push_str(said);

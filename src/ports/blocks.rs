@@ -1,12 +1,13 @@
 //! The port to rows in bulk, for stores that can hand over many at once in a text of their own.
 //!
-//! Two stores of the same dialect understand each other's text, so that what nobody changes need not be taken apart. What
-//! is beside this port goes through [`RecordStore`](super::RecordStore), which every store has.
+//! Two stores of the same dialect understand each other's text, so that what nobody changes need not be taken apart; between
+//! dialects every cell is read and written anew. What is beside this port goes through [`RecordStore`](super::RecordStore),
+//! which every store has.
 
 use super::{Cursor, SetRef};
 use crate::{
     error::Result,
-    model::{Field, Kind, Timestamp, Value},
+    model::{Field, Key, Kind, Timestamp, Value},
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -74,22 +75,44 @@ pub struct StretchDigest {
     pub digest: String,
 }
 
-/// A store that moves rows in bulk. The contract of [`RecordStore`](super::RecordStore) holds: order, cancelling, errors.
+/// A store that gives rows in bulk. The contract of [`RecordStore`](super::RecordStore) holds: order, cancelling, errors.
 #[async_trait]
-pub trait BlockStore: Send + Sync {
-    /// Which text it speaks. Lines, cells and digests of one dialect mean the same in every store that speaks it.
+pub trait BlockSource: Send + Sync {
+    /// Which text it speaks. Lines, cells and digests of one dialect mean the same in every store that speaks it, and so do
+    /// cursors if the store is a [`BlockStore`].
     fn dialect(&self) -> &'static str;
 
-    /// The columns of the set, the key first, as [`Self::read_block`] gives them.
+    /// The columns of the set, the key first, as [`Self::read_block`] gives them for most pages; empty if that cannot be
+    /// told.
     async fn shape(&self, set: &SetRef) -> Result<Arc<[Field]>>;
 
     /// At most so many rows, and about so many bytes, from a cursor of [`RecordStore::read`](super::RecordStore::read) or
     /// [`split`](super::RecordStore::split), with the same promises.
     async fn read_block(&self, set: &SetRef, from: &Cursor, rows: u32, bytes: usize) -> Result<BlockPage>;
 
+    /// The value of a cell of this kind, which is not [`ABSENT_CELL`].
+    ///
+    /// # Errors
+    /// In words why it cannot be carried exactly.
+    fn value(&self, kind: &Kind, cell: &[u8]) -> std::result::Result<Value, String>;
+
+    /// Goes on with the text of a cell that is not null, as [`Value::to_text`] has it of the [`Self::value`], if that can be
+    /// told without taking the cell apart. `false` if not: then nothing was added.
+    fn tell(&self, kind: &Kind, cell: &[u8], text: &mut Vec<u8>) -> bool;
+}
+
+/// A store that takes rows in bulk too, and knows its rows by stretches of their keys.
+#[async_trait]
+pub trait BlockStore: BlockSource {
     /// Inserts all rows, or none. `All` means durable on the other side. Never changes a row that stands there. Columns are
     /// those of the block; the set may have more.
     async fn insert_block(&self, set: &SetRef, block: &Block) -> Result<Inserted>;
+
+    /// Whether a row of one of these keys stands in the set.
+    async fn stands(&self, set: &SetRef, keys: &[Key]) -> Result<bool>;
+
+    /// The rows of these keys, in whichever order; a key that is not there is missing.
+    async fn fetch_block(&self, set: &SetRef, keys: &[Key]) -> Result<Block>;
 
     /// Whether nothing stands in the stretch that this cursor reads.
     async fn is_free(&self, set: &SetRef, stretch: &Cursor) -> Result<bool>;
@@ -100,14 +123,9 @@ pub trait BlockStore: Send + Sync {
     /// `Internal` if one of them is no cursor of this store.
     fn stretch(&self, from: &Cursor, next: Option<&Cursor>) -> Result<Cursor>;
 
-    /// What stands in the stretch that this cursor reads. Only these columns count, in this order.
-    async fn digest(&self, set: &SetRef, columns: &[String], stretch: &Cursor) -> Result<StretchDigest>;
-
-    /// The value of a cell of this kind.
-    ///
-    /// # Errors
-    /// In words why it cannot be carried exactly.
-    fn value(&self, kind: &Kind, cell: &[u8]) -> std::result::Result<Value, String>;
+    /// What stands in the stretch that this cursor reads. Only these columns count, in this order. `None` if the store
+    /// cannot say without giving the rows.
+    async fn digest(&self, set: &SetRef, columns: &[String], stretch: &Cursor) -> Result<Option<StretchDigest>>;
 
     /// Writes the cell of a value that has the form of this kind.
     fn cell(&self, kind: &Kind, value: &Value, line: &mut Vec<u8>);
@@ -115,6 +133,9 @@ pub trait BlockStore: Send + Sync {
 
 /// The cell that stands for null.
 pub const NULL_CELL: &[u8] = b"\\N";
+
+/// The cell of a field that a row does not have, in stores where rows are not all alike.
+pub const ABSENT_CELL: &[u8] = b"\\A";
 
 /// A cell's text without what was put before its letters; `None` for null.
 #[must_use]

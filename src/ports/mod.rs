@@ -22,7 +22,9 @@ pub use blobs::{
     BlobBody, BlobInfo, BlobMeta, BlobPage, BlobStore, Found, PartLimits, PartSent, PartStore, PartsDigest, Put,
     Unfinished, scan_by_pages,
 };
-pub use blocks::{Block, BlockPage, BlockStore, Inserted, NULL_CELL, StretchDigest, cell_text, push_cell};
+pub use blocks::{
+    ABSENT_CELL, Block, BlockPage, BlockSource, BlockStore, Inserted, NULL_CELL, StretchDigest, cell_text, push_cell,
+};
 pub use journal::{Journal, RunSummary};
 pub use probe::{Measurement, Probe, Reading};
 pub use records::{Cursor, Link, OpenTransactions, Page, RecordStore, SetInfo, SetRef, WriteOutcome};

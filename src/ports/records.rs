@@ -1,6 +1,6 @@
 //! The port to records.
 
-use super::BlockStore;
+use super::{BlockSource, BlockStore};
 use crate::{
     error::Result,
     model::{Field, Key, Record, Timestamp},
@@ -117,7 +117,12 @@ pub trait RecordStore: Send + Sync {
     /// record may be seen twice (callers are idempotent), but none that stayed is skipped.
     async fn read(&self, set: &SetRef, from: &Cursor, limit: u32) -> Result<Page>;
 
-    /// The store as one that moves rows in bulk, if it does.
+    /// The store as one that gives rows in bulk, if it does.
+    fn block_source(&self) -> Option<&dyn BlockSource> {
+        None
+    }
+
+    /// The store as one that takes rows in bulk, if it does.
     fn blocks(&self) -> Option<&dyn BlockStore> {
         None
     }

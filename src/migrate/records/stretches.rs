@@ -12,14 +12,17 @@ use crate::{
     error::{Fault, FaultKind, Result},
     migrate::lane::Lane,
     model::{Digest, Key},
-    ports::{BatchRow, Block, Cursor},
+    ports::{BatchRow, Block, BlockPage, Cursor},
 };
-use futures::StreamExt as _;
+use futures::{Stream, StreamExt as _};
 use std::{
     collections::{HashMap, HashSet},
     pin::pin,
     sync::Arc,
 };
+
+/// Rows that are fetched at once.
+const FETCHED: usize = 1000;
 
 /// What a stretch has on both sides.
 #[derive(Debug, Default)]
@@ -46,6 +49,10 @@ impl<'a> Stretches<'a> {
     /// # Errors
     /// What a store or the ledger says; `Cancelled`.
     pub(super) async fn of(lane: &'a Lane<'a>) -> Result<Option<Self>> {
+        // Only a store that takes rows too knows a page again by its keys.
+        if lane.old.store.blocks().is_none() {
+            return Ok(None);
+        }
         let Some(bulk) = Bulk::of(lane).await? else { return Ok(None) };
         let rows = lane.once("ask the ledger for batches", lane.cx.work.batches(Some(&lane.id))).await?;
         if rows.is_empty() {
@@ -53,6 +60,30 @@ impl<'a> Stretches<'a> {
         }
         let batches = Parts::load(lane, &rows).await?.stretches();
         Ok(batches.map(|batches| Self { bulk, lane, batches }))
+    }
+
+    /// The lane in pages of its source, whatever batches it was moved in; `None` if it can only be compared record by record.
+    ///
+    /// # Errors
+    /// As [`Self::of`].
+    pub(super) async fn page_by_page(lane: &'a Lane<'a>) -> Result<Option<Self>> {
+        let bulk = Bulk::of(lane).await?;
+        Ok(bulk.map(|bulk| Self { bulk, lane, batches: Vec::new() }))
+    }
+
+    /// The pages of the source.
+    pub(super) fn pages(&self) -> impl Stream<Item = Result<(Cursor, BlockPage)>> + '_ {
+        self.bulk.pages(&self.lane.old, Cursor::START)
+    }
+
+    /// Compares a page of the source with what stands in its place.
+    ///
+    /// # Errors
+    /// What a store says after all attempts; `Cancelled`.
+    pub(super) async fn compare_page(&self, (from, page): (Cursor, BlockPage)) -> Result<Compared> {
+        let mut all = Compared::default();
+        self.page(&from, page.next.as_ref(), page.block, &mut all).await?;
+        Ok(all)
     }
 
     /// Compares the stretch of a batch.
@@ -91,7 +122,7 @@ impl<'a> Stretches<'a> {
             }
         };
         let (old, new) = futures::try_join!(one(&self.lane.old), one(&self.lane.new))?;
-        Ok((old == new).then_some(old.rows))
+        Ok(old.filter(|old| new.as_ref() == Some(old)).map(|both| both.rows))
     }
 
     /// Compares a page of the source with what stands in its place.
@@ -100,22 +131,35 @@ impl<'a> Stretches<'a> {
         let read = format!("read {} from {}", self.lane.old.set.name, self.lane.old.name);
         let wanted = aside(move || Wanted::of(&columns, &block)).await?;
         let mut wanted = wanted.map_err(|why| Fault::new(FaultKind::Refused, read).detail(why))?;
-        let stretch = Bulk::store(&self.lane.new)?.stretch(from, next)?;
-        let mut pages = pin!(self.bulk.pages(&self.lane.new, stretch));
-        while let Some(read) = pages.next().await {
-            let block = read?.1.block;
-            let columns = Arc::clone(&self.bulk.columns);
-            wanted = aside(move || {
-                wanted.meet(&columns, &block);
-                wanted
-            })
-            .await?;
+        let new = &self.lane.new;
+        let store = Bulk::store(new)?;
+        if self.bulk.columns.is_alike() {
+            let mut pages = pin!(self.bulk.pages(new, store.stretch(from, next)?));
+            while let Some(read) = pages.next().await {
+                wanted = self.meet(wanted, read?.1.block).await?;
+            }
+        } else {
+            let keys: Vec<Key> = wanted.records.keys().chain(&wanted.left_out).cloned().map(Key).collect();
+            let doing = format!("fetch records of {} from {}", new.set.name, new.name);
+            for keys in keys.chunks(FETCHED) {
+                let block = self.lane.call(&doing, || store.fetch_block(&new.set, keys)).await?;
+                wanted = self.meet(wanted, block).await?;
+            }
         }
         all.same += wanted.same;
         all.left_out += wanted.left_out.len() as u64;
         all.doubtful.extend(wanted.doubtful);
         all.doubtful.extend(wanted.records.into_keys().map(Key));
         Ok(())
+    }
+
+    async fn meet(&self, mut wanted: Wanted, block: Block) -> Result<Wanted> {
+        let columns = Arc::clone(&self.bulk.columns);
+        aside(move || {
+            wanted.meet(&columns, &block);
+            wanted
+        })
+        .await
     }
 }
 

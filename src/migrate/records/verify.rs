@@ -4,7 +4,7 @@ use super::{
     Which,
     judge::{self, Judged},
     pump,
-    stretches::Stretches,
+    stretches::{Compared, Stretches},
 };
 use crate::{
     engine::StepContext,
@@ -16,7 +16,7 @@ use crate::{
     },
     model::{Digest, ItemState, Key, LaneKind, LaneStage, Record, Timestamp},
     plan::DatasetPlan,
-    ports::{BatchRow, Cursor, ItemQuery, ItemRow},
+    ports::{BatchRow, BlockPage, Cursor, ItemQuery, ItemRow},
 };
 use futures::{StreamExt as _, stream};
 use std::{
@@ -69,6 +69,10 @@ impl Verifier<'_> {
             let batches = stream::iter(stretches.batches.iter().map(Ok));
             pump(lane, batches, || lane.room(), |batch| self.stretch(&stretches, batch)).await?;
             self.left_over().await?;
+        } else if let Some(stretches) = Stretches::page_by_page(lane).await? {
+            pump(lane, stretches.pages(), || lane.room(), |page| self.block(&stretches, page)).await?;
+            self.settle().await?;
+            self.left_over().await?;
         } else {
             let limit = lane.compared_at_once();
             pump(lane, lane.pages(&lane.old, Which::All, Cursor::START, limit), || lane.room(), |read| self.page(read))
@@ -90,20 +94,54 @@ impl Verifier<'_> {
         let lane = self.lane;
         lane.pace.rows(batch.items, 0, &lane.cx.signals).await?;
         let compared = stretches.compare(batch).await?;
+        self.add(&compared);
+        self.verified(batch, &compared.doubtful).await?;
+        self.look_closely(&compared.doubtful).await
+    }
+
+    /// Compares a page, and looks closely at what does not seem the same.
+    async fn block(&self, stretches: &Stretches<'_>, page: (Cursor, BlockPage)) -> Result<()> {
+        let lane = self.lane;
+        lane.pace.rows(page.1.block.rows() as u64, 0, &lane.cx.signals).await?;
+        let compared = stretches.compare_page(page).await?;
+        self.add(&compared);
+        self.look_closely(&compared.doubtful).await
+    }
+
+    fn add(&self, compared: &Compared) {
+        let seen = compared.same + compared.left_out;
         {
             let mut found = self.found();
-            found.source += compared.same + compared.left_out;
+            found.source += seen;
             found.same += compared.same;
             found.left_out += compared.left_out;
         }
-        lane.moved(compared.same + compared.left_out, 0);
-        lane.meter.did(Part::Verified, compared.same + compared.left_out);
-        self.verified(batch, &compared.doubtful).await?;
+        self.lane.moved(seen, 0);
+        self.lane.meter.did(Part::Verified, seen);
+    }
+
+    async fn look_closely(&self, doubtful: &[Key]) -> Result<()> {
+        let lane = self.lane;
         let limit = usize::try_from(lane.cx.plan.migration.batch_records).unwrap_or(usize::MAX);
-        for keys in compared.doubtful.chunks(limit.max(1)) {
+        for keys in doubtful.chunks(limit.max(1)) {
             let records = lane.fetch(&lane.old, keys).await?;
             self.found().moving += (keys.len() - records.len().min(keys.len())) as u64;
             self.judge(records.into_values().collect()).await?;
+        }
+        Ok(())
+    }
+
+    /// Marks what was copied as the same on both sides, batch by batch, if every record that was copied was found to be.
+    async fn settle(&self) -> Result<()> {
+        let lane = self.lane;
+        lane.take_stock().await?;
+        let tally = lane.meter.tally();
+        if tally.copied + tally.verified != self.found().same {
+            return Ok(());
+        }
+        let batches = lane.once("ask the ledger for batches", lane.cx.work.batches(Some(&lane.id))).await?;
+        for batch in batches {
+            self.verified(&batch, &[]).await?;
         }
         Ok(())
     }

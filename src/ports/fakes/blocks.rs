@@ -4,7 +4,7 @@ use super::records::{FakeStore, order, page, stretch};
 use crate::{
     error::Result,
     model::{Digest, Field, Key, Kind, Record, Value},
-    ports::{Block, BlockPage, BlockStore, Cursor, Inserted, SetRef, StretchDigest, cell_text, push_cell},
+    ports::{Block, BlockPage, BlockSource, BlockStore, Cursor, Inserted, SetRef, StretchDigest, cell_text, push_cell},
 };
 use async_trait::async_trait;
 use std::sync::Arc;
@@ -26,9 +26,9 @@ fn line(record: &Record, columns: &[Field], text: &mut Vec<u8>) {
 }
 
 #[async_trait]
-impl BlockStore for FakeStore {
+impl BlockSource for FakeStore {
     fn dialect(&self) -> &'static str {
-        "fake"
+        self.bulk.unwrap_or_default()
     }
 
     async fn shape(&self, set: &SetRef) -> Result<Arc<[Field]>> {
@@ -50,6 +50,25 @@ impl BlockStore for FakeStore {
         .await
     }
 
+    fn value(&self, _kind: &Kind, cell: &[u8]) -> std::result::Result<Value, String> {
+        let Some(text) = cell_text(cell) else { return Ok(Value::Null) };
+        let json = serde_json::from_slice(&text).map_err(|error| error.to_string())?;
+        // As a database that cannot say a value: its record goes alone, and says why.
+        if json == "unreadable" { Err("it cannot be read".into()) } else { Ok(Value::from_json(json)) }
+    }
+
+    fn tell(&self, _kind: &Kind, cell: &[u8], text: &mut Vec<u8>) -> bool {
+        // Whole numbers look the same in both forms.
+        let whole = cell.len() < 16 && cell.iter().all(u8::is_ascii_digit) && (cell.len() == 1 || cell[0] != b'0');
+        if whole {
+            text.extend_from_slice(cell);
+        }
+        whole
+    }
+}
+
+#[async_trait]
+impl BlockStore for FakeStore {
     async fn insert_block(&self, set: &SetRef, block: &Block) -> Result<Inserted> {
         self.around("insert_block", |sets| {
             let mut records = Vec::new();
@@ -73,6 +92,28 @@ impl BlockStore for FakeStore {
         .await
     }
 
+    async fn stands(&self, set: &SetRef, keys: &[Key]) -> Result<bool> {
+        self.around("stands", |sets| {
+            let rows = sets.rows_mut(&set.name);
+            Ok(keys.iter().any(|key| rows.contains_key(&order(key))))
+        })
+        .await
+    }
+
+    async fn fetch_block(&self, set: &SetRef, keys: &[Key]) -> Result<Block> {
+        self.around("fetch_block", |sets| {
+            let columns = key_first(sets.fields(&set.name), &set.key);
+            let rows = sets.rows_mut(&set.name);
+            let (mut lines, mut ends) = (Vec::new(), Vec::new());
+            for record in keys.iter().filter_map(|key| rows.get(&order(key))) {
+                line(record, &columns, &mut lines);
+                ends.push(u32::try_from(lines.len()).expect("fits"));
+            }
+            Ok(Block { columns, lines: lines.into(), ends })
+        })
+        .await
+    }
+
     async fn is_free(&self, set: &SetRef, stretch: &Cursor) -> Result<bool> {
         self.around("is_free", |sets| Ok(page(sets, &set.name, stretch, 1, |_| true).records.is_empty())).await
     }
@@ -81,22 +122,15 @@ impl BlockStore for FakeStore {
         Ok(stretch(from, next))
     }
 
-    async fn digest(&self, set: &SetRef, columns: &[String], stretch: &Cursor) -> Result<StretchDigest> {
+    async fn digest(&self, set: &SetRef, columns: &[String], stretch: &Cursor) -> Result<Option<StretchDigest>> {
         self.around("digest", |sets| {
             let page = page(sets, &set.name, stretch, u32::MAX, |_| true);
             let columns: Vec<Field> = columns.iter().map(Field::named).collect();
             let mut text = Vec::new();
             page.records.iter().for_each(|record| line(record, &columns, &mut text));
-            Ok(StretchDigest { rows: page.records.len() as u64, digest: Digest::of(&text).to_hex() })
+            Ok(Some(StretchDigest { rows: page.records.len() as u64, digest: Digest::of(&text).to_hex() }))
         })
         .await
-    }
-
-    fn value(&self, _kind: &Kind, cell: &[u8]) -> std::result::Result<Value, String> {
-        let Some(text) = cell_text(cell) else { return Ok(Value::Null) };
-        let json = serde_json::from_slice(&text).map_err(|error| error.to_string())?;
-        // As a database that cannot say a value: its record goes alone, and says why.
-        if json == "unreadable" { Err("it cannot be read".into()) } else { Ok(Value::from_json(json)) }
     }
 
     fn cell(&self, _kind: &Kind, value: &Value, line: &mut Vec<u8>) {

@@ -4,7 +4,7 @@ use super::Trouble;
 use crate::{
     error::{Fault, FaultKind, Result},
     model::{Field, Key, Record, Timestamp, Value},
-    ports::{BlockStore, Cursor, OpenTransactions, Page, RecordStore, SetInfo, SetRef, WriteOutcome},
+    ports::{BlockSource, BlockStore, Cursor, OpenTransactions, Page, RecordStore, SetInfo, SetRef, WriteOutcome},
 };
 use async_trait::async_trait;
 use std::{
@@ -12,6 +12,9 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
+
+/// The dialect of a store that takes rows in bulk too.
+const TAKES: &str = "fake";
 
 /// Keys in the order of whole numbers where they are such, then as text.
 pub(super) type Rows = BTreeMap<(i64, String), Record>;
@@ -53,8 +56,8 @@ pub(crate) struct FakeStore {
     trouble: Arc<Trouble>,
     /// Keeps yes and no as numbers and JSON as text, as SQLite does.
     lossy: bool,
-    /// Moves rows in bulk.
-    bulk: bool,
+    /// Gives rows in bulk, in this dialect.
+    pub(super) bulk: Option<&'static str>,
     sets: Mutex<Sets>,
 }
 
@@ -65,12 +68,17 @@ impl FakeStore {
     }
 
     fn plain(name: &str, trouble: &Arc<Trouble>) -> Self {
-        Self { name: name.into(), trouble: Arc::clone(trouble), lossy: false, bulk: false, sets: Mutex::default() }
+        Self { name: name.into(), trouble: Arc::clone(trouble), lossy: false, bulk: None, sets: Mutex::default() }
     }
 
     /// An empty store that moves rows in bulk as well.
     pub(crate) fn bulk(name: &str, trouble: &Arc<Trouble>) -> Arc<Self> {
-        Arc::new(Self { bulk: true, ..Self::plain(name, trouble) })
+        Arc::new(Self { bulk: Some(TAKES), ..Self::plain(name, trouble) })
+    }
+
+    /// An empty store that gives rows in bulk in a dialect of its own, and takes none.
+    pub(crate) fn giving(name: &str, trouble: &Arc<Trouble>) -> Arc<Self> {
+        Arc::new(Self { bulk: Some("other"), ..Self::plain(name, trouble) })
     }
 
     /// An empty store that keeps types as SQLite does.
@@ -298,15 +306,19 @@ impl RecordStore for FakeStore {
         Ok(Some(page.records.len() as u64))
     }
 
+    fn block_source(&self) -> Option<&dyn BlockSource> {
+        self.bulk.map(|_| self as &dyn BlockSource)
+    }
+
     fn blocks(&self) -> Option<&dyn BlockStore> {
-        self.bulk.then_some(self)
+        (self.bulk == Some(TAKES)).then_some(self)
     }
 
     async fn split(&self, set: &SetRef, parts: u32) -> Result<Vec<Cursor>> {
         self.around("split", |sets| {
             let keys: Vec<String> =
                 sets.rows.get(&set.name).into_iter().flatten().map(|((_, key), _)| key.clone()).collect();
-            let parts = if self.bulk { usize::try_from(parts).expect("fits") } else { 1 };
+            let parts = if self.bulk == Some(TAKES) { usize::try_from(parts).expect("fits") } else { 1 };
             let mut ends: Vec<String> = (1..parts).filter_map(|n| keys.get(keys.len() * n / parts).cloned()).collect();
             ends.dedup();
             let afters = std::iter::once(None).chain(ends.iter().cloned().map(Some));

@@ -89,6 +89,10 @@ impl Engine for D1 {
         true
     }
 
+    fn is_one_write(&self) -> bool {
+        false
+    }
+
     fn page(&self, limit: u32) -> u32 {
         let rows = PAGE_BYTES / self.row.load(Ordering::Relaxed).max(1);
         u32::try_from(rows).unwrap_or(u32::MAX).clamp(1, limit)

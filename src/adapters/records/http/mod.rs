@@ -1,9 +1,10 @@
 //! Records behind a REST endpoint.
 //!
 //! `shape` knows what answers say and requests bring, by the places and templates of the plan; `spot` where to read on;
-//! `pages` asks page after page by it; `wire` sends. Values are kept as they are written by `exact`, beside this folder. This file is the port.
+//! `pages` asks page after page by it; `wire` sends; `lines` are rows of which nothing is made yet. Values are kept as they are written by `exact`, beside this folder. This file is the port.
 //! Must never enter: retries, and how pages are found.
 
+mod lines;
 mod pages;
 mod shape;
 mod spot;
@@ -11,16 +12,17 @@ mod wire;
 
 use crate::{
     error::{Fault, FaultKind, Result},
-    model::{Field, Key, Record, Timestamp},
+    model::{Field, Key, Kind, Record, Timestamp, Value},
     plan::{HttpPlan, KEYS, RECORDS},
-    ports::{Cursor, Page, RecordStore, SetInfo, SetRef, WriteOutcome},
+    ports::{BlockPage, BlockSource, Cursor, Page, RecordStore, SetInfo, SetRef, WriteOutcome},
 };
 use async_trait::async_trait;
-use pages::{Asking, Pages};
+use lines::Line;
+use pages::{Asking, Came, Pages};
 use serde_json::Value as Json;
-use shape::{Outgoing, outcomes};
+use shape::{Outgoing, Row, outcomes};
 use spot::Spot;
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 use wire::Wire;
 
 /// Keys in one request: an address must stay short enough for every server on the way.
@@ -57,6 +59,19 @@ impl HttpStore {
         from: &Cursor,
         limit: u32,
     ) -> Result<Page> {
+        let came = self.came::<Record>(doing, set, filter, from, limit).await?;
+        let Came { rows, next, gone, total, as_of } = came;
+        Ok(Page { records: rows, next, gone, total, as_of })
+    }
+
+    async fn came<R: Row>(
+        &self,
+        doing: &str,
+        set: &SetRef,
+        filter: Option<(&str, &str)>,
+        from: &Cursor,
+        limit: u32,
+    ) -> Result<Came<R>> {
         let spot = Spot::parse(from, self.wire.plan().pagination, limit)?;
         let doing = match from.0 {
             Some(_) => format!("{doing} at {spot}"),
@@ -81,6 +96,39 @@ impl HttpStore {
 }
 
 #[async_trait]
+impl BlockSource for HttpStore {
+    fn dialect(&self) -> &'static str {
+        "json"
+    }
+
+    async fn shape(&self, set: &SetRef) -> Result<Arc<[Field]>> {
+        let doing = format!("look at {} in {}", set.name, self.name);
+        let first = self.came::<Line>(&doing, set, None, &Cursor::START, 1).await?.rows;
+        if first.is_empty() {
+            return Ok(Arc::from([]));
+        }
+        Ok(lines::block(&first, &set.key).map_err(|why| Fault::new(FaultKind::Refused, doing).detail(why))?.columns)
+    }
+
+    /// The answer's length has a limit of its own.
+    async fn read_block(&self, set: &SetRef, from: &Cursor, rows: u32, _bytes: usize) -> Result<BlockPage> {
+        let doing = format!("read {} from {}", set.name, self.name);
+        let Came { rows, next, total, as_of, .. } = self.came::<Line>(&doing, set, None, from, rows).await?;
+        let block =
+            lines::block(&rows, &set.key).map_err(|why| Fault::new(FaultKind::Refused, doing).detail(why))?;
+        Ok(BlockPage { block, next, total, as_of })
+    }
+
+    fn value(&self, _kind: &Kind, cell: &[u8]) -> std::result::Result<Value, String> {
+        lines::value(cell)
+    }
+
+    fn tell(&self, kind: &Kind, cell: &[u8], text: &mut Vec<u8>) -> bool {
+        lines::tell(kind, cell, text)
+    }
+}
+
+#[async_trait]
 impl RecordStore for HttpStore {
     async fn describe(&self, set: &SetRef) -> Result<SetInfo> {
         let doing = format!("look at {} in {}", set.name, self.name);
@@ -88,6 +136,10 @@ impl RecordStore for HttpStore {
         let fields = page.records.first().map(|record| record.0.keys().map(Field::named).collect()).unwrap_or_default();
         // Nobody can tell without writing, and refusing here would block an endpoint that takes writes.
         Ok(SetInfo { count: page.total, fields, writable: true, ..SetInfo::default() })
+    }
+
+    fn block_source(&self) -> Option<&dyn BlockSource> {
+        Some(self)
     }
 
     async fn read(&self, set: &SetRef, from: &Cursor, limit: u32) -> Result<Page> {

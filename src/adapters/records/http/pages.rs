@@ -6,16 +6,16 @@
 //! Must never enter: what an answer looks like (`shape`), and requests that change something.
 
 use super::{
-    shape::{Next, Sheet, sheet},
+    shape::{Next, Row, Sheet, sheet},
     spot::{OffsetSpot, PageSpot, Place, Spot, behind, by_key, joined, key_of},
     wire::Wire,
 };
 use crate::{
     adapters::http::Answer,
     error::{Fault, FaultKind, Result},
-    model::{Record, Timestamp, Value},
+    model::{Key, Record, Timestamp, Value},
     plan::{NextAs, Pagination, Parameters},
-    ports::{Page, SetRef},
+    ports::{Cursor, SetRef},
 };
 use reqwest::StatusCode;
 use std::cmp::Ordering;
@@ -36,9 +36,25 @@ pub(super) struct Pages<'a> {
     pub(super) asking: Asking<'a>,
 }
 
+/// What came, as the caller of the port gets it.
+pub(super) struct Came<R> {
+    pub(super) rows: Vec<R>,
+    pub(super) next: Option<Cursor>,
+    pub(super) gone: Vec<Key>,
+    pub(super) total: Option<u64>,
+    pub(super) as_of: Option<Timestamp>,
+}
+
+impl<R> Came<R> {
+    /// No rows: the end, or a page that is to be asked for otherwise.
+    const fn nothing(as_of: Option<Timestamp>, next: Option<Cursor>) -> Self {
+        Self { rows: Vec::new(), next, gone: Vec::new(), total: None, as_of }
+    }
+}
+
 /// An answer to the question for a page.
-enum Asked {
-    Sheet(Told),
+enum Asked<R> {
+    Sheet(Told<R>),
     /// There is no such page.
     Missing(Fault),
     /// The answer is longer than the plan allows.
@@ -46,8 +62,8 @@ enum Asked {
 }
 
 /// A page with what its answer says besides.
-struct Told {
-    sheet: Sheet,
+struct Told<R> {
+    sheet: Sheet<R>,
     as_of: Option<Timestamp>,
     /// The next page by the header `Link`.
     link: Option<String>,
@@ -55,7 +71,7 @@ struct Told {
 
 impl Pages<'_> {
     /// The page at this spot.
-    pub(super) async fn read(&self, spot: Spot) -> Result<Page> {
+    pub(super) async fn read<R: Row>(&self, spot: Spot) -> Result<Came<R>> {
         let Spot { place, seen } = spot;
         match place {
             Place::Page(page) => self.numbered(page, seen).await,
@@ -79,7 +95,7 @@ impl Pages<'_> {
         }
     }
 
-    async fn numbered(&self, mut spot: PageSpot, mut seen: Option<Value>) -> Result<Page> {
+    async fn numbered<R: Row>(&self, mut spot: PageSpot, mut seen: Option<Value>) -> Result<Came<R>> {
         let key = &self.asking.set.key;
         let told = loop {
             match self.ask(&self.page_url(spot.page, spot.asked)?).await? {
@@ -88,7 +104,7 @@ impl Pages<'_> {
                     // Behind the end. If rows should be here, some were deleted meanwhile.
                     let vanished = spot.count.map_or(spot.last.is_some(), |count| count > spot.before());
                     let next = vanished.then(|| Spot::at(Place::Page(spot.back(1))).cursor());
-                    return Ok(Page { next, ..Page::default() });
+                    return Ok(Came::nothing(None, next));
                 }
                 Asked::Missing(fault) => return Err(fault),
                 Asked::TooLong => {
@@ -97,10 +113,10 @@ impl Pages<'_> {
                 }
             }
         };
-        let first = told.sheet.records.first().and_then(|row| key_of(row, key));
+        let first = told.sheet.rows.first().and_then(|row| key_of(row, key));
         if spot.page > 1 && spot.first.is_some() && spot.first == first {
             // The server does not know of pages: this is the first one again.
-            return Ok(Page { as_of: told.as_of, ..Page::default() });
+            return Ok(Came::nothing(told.as_of, None));
         }
         let anchor = seen.as_ref().or(spot.last.as_ref()).cloned();
         let Told { mut sheet, as_of, .. } = match &anchor {
@@ -108,10 +124,10 @@ impl Pages<'_> {
             None => told,
         };
         let end =
-            Seam { came: sheet.records.len(), first, last: sheet.records.last().and_then(|row| key_of(row, key)) };
+            Seam { came: sheet.rows.len(), first, last: sheet.rows.last().and_then(|row| key_of(row, key)) };
         let came = end.came;
         if let Some(anchor) = &anchor {
-            sheet.records = behind(sheet.records, anchor, key);
+            sheet.rows = behind(sheet.rows, anchor, key);
         }
         let next = following(&spot, &sheet, end, seen.is_some());
         let here = PageSpot { count: sheet.total, ..spot };
@@ -121,7 +137,7 @@ impl Pages<'_> {
             }
             // What is cut off here is come by again.
             Some(back) if back.page <= here.page => {
-                sheet.records.truncate(self.limit());
+                sheet.rows.truncate(self.limit());
                 Ok(page(sheet, as_of, Some(Spot::at(Place::Page(back)))))
             }
             next => self.portion(Place::Page(here), sheet, as_of, next.map(Place::Page)),
@@ -130,10 +146,16 @@ impl Pages<'_> {
 
     /// This page, or an earlier one if rows were lost behind this one, which was the last to be given: of the page itself
     /// (`part`), or of the one before.
-    async fn joined_page(&self, spot: &mut PageSpot, anchor: &Value, part: bool, told: Told) -> Result<Told> {
+    async fn joined_page<R: Row>(
+        &self,
+        spot: &mut PageSpot,
+        anchor: &Value,
+        part: bool,
+        told: Told<R>,
+    ) -> Result<Told<R>> {
         let key = &self.asking.set.key;
-        let is_anchor = |row: &Record| row.get(key).is_some_and(|key| by_key(key, anchor) == Ordering::Equal);
-        if spot.page == 1 || told.sheet.records.iter().any(is_anchor) {
+        let is_anchor = |row: &R| row.key(key).is_some_and(|key| by_key(key, anchor) == Ordering::Equal);
+        if spot.page == 1 || told.sheet.rows.iter().any(is_anchor) {
             return Ok(told);
         }
         if !part && (spot.fixed || self.stands_before(spot, is_anchor).await?) {
@@ -144,7 +166,7 @@ impl Pages<'_> {
             spot.page = spot.page.saturating_sub(step).max(1);
             step *= 2;
             match self.ask(&self.page_url(spot.page, spot.asked)?).await? {
-                Asked::Sheet(told) if spot.page == 1 || joined(anchor, &told.sheet.records, key) => {
+                Asked::Sheet(told) if spot.page == 1 || joined(anchor, &told.sheet.rows, key) => {
                     spot.count = None;
                     return Ok(told);
                 }
@@ -158,17 +180,17 @@ impl Pages<'_> {
 
     /// The row before this page is still the one it was, or the server has pages of a size of its own, so that single
     /// rows cannot be asked for; which of the two is noted in the spot.
-    async fn stands_before(&self, spot: &mut PageSpot, is_it: impl Fn(&Record) -> bool) -> Result<bool> {
+    async fn stands_before<R: Row>(&self, spot: &mut PageSpot, is_it: impl Fn(&R) -> bool) -> Result<bool> {
         match self.ask(&self.page_url(spot.before(), 1)?).await? {
-            Asked::Sheet(Told { sheet, .. }) if sheet.records.len() == 1 => {
-                let stands = sheet.records.iter().any(is_it);
+            Asked::Sheet(Told { sheet, .. }) if sheet.rows.len() == 1 => {
+                let stands = sheet.rows.iter().any(is_it);
                 if stands {
                     // Better known than by counting.
                     spot.count = None;
                 }
                 return Ok(stands);
             }
-            Asked::Sheet(Told { sheet, .. }) if !sheet.records.is_empty() => spot.fixed = true,
+            Asked::Sheet(Told { sheet, .. }) if !sheet.rows.is_empty() => spot.fixed = true,
             Asked::Sheet(_) | Asked::Missing(_) => spot.fixed = !self.keeps_to_size().await?,
             Asked::TooLong => return Err(self.too_long()),
         }
@@ -183,8 +205,8 @@ impl Pages<'_> {
 
     /// The server gives as few rows as it is asked for.
     async fn keeps_to_size(&self) -> Result<bool> {
-        let asked = self.ask(&self.page_url(1, 1)?).await?;
-        Ok(matches!(asked, Asked::Sheet(Told { sheet, .. }) if sheet.records.len() == 1))
+        let asked = self.ask::<Record>(&self.page_url(1, 1)?).await?;
+        Ok(matches!(asked, Asked::Sheet(Told { sheet, .. }) if sheet.rows.len() == 1))
     }
 
     fn page_url(&self, page: u64, size: u64) -> Result<Url> {
@@ -192,7 +214,7 @@ impl Pages<'_> {
         self.url(&[(&names.page, &page.to_string()), (&names.page_size, &size.to_string())])
     }
 
-    async fn offset(&self, mut spot: OffsetSpot) -> Result<Page> {
+    async fn offset<R: Row>(&self, mut spot: OffsetSpot) -> Result<Came<R>> {
         let names = self.names();
         let (key, limit) = (&self.asking.set.key, u64::from(self.asking.limit.max(1)));
         // The row before is read again, to see that nothing has moved.
@@ -210,13 +232,13 @@ impl Pages<'_> {
                 }
                 Asked::TooLong => return Err(self.too_long()),
             };
-            if from == 0 || spot.last.as_ref().is_none_or(|last| joined(last, &told.sheet.records, key)) {
+            if from == 0 || spot.last.as_ref().is_none_or(|last| joined(last, &told.sheet.rows, key)) {
                 break told;
             }
             from = from.saturating_sub(step);
             step = step.saturating_mul(2);
         };
-        let came = u64::try_from(sheet.records.len()).unwrap_or(u64::MAX);
+        let came = u64::try_from(sheet.rows.len()).unwrap_or(u64::MAX);
         let more = match (&sheet.next, sheet.total) {
             (Next::More(_), _) => true,
             (Next::End, _) => false,
@@ -227,23 +249,23 @@ impl Pages<'_> {
             return Err(self.fault(FaultKind::Garbage).detail("an empty page that says that more follow"));
         }
         if let Some(last) = &spot.last {
-            sheet.records = behind(sheet.records, last, key);
+            sheet.rows = behind(sheet.rows, last, key);
         }
-        let kept = u64::try_from(sheet.records.len()).unwrap_or(u64::MAX).min(limit);
-        let all = kept == u64::try_from(sheet.records.len()).unwrap_or(u64::MAX);
-        let last = usize::try_from(kept).ok().and_then(|kept| sheet.records.get(kept.checked_sub(1)?));
+        let kept = u64::try_from(sheet.rows.len()).unwrap_or(u64::MAX).min(limit);
+        let all = kept == u64::try_from(sheet.rows.len()).unwrap_or(u64::MAX);
+        let last = usize::try_from(kept).ok().and_then(|kept| sheet.rows.get(kept.checked_sub(1)?));
         let last = last.and_then(|row| key_of(row, key));
         // A server that does not say whether there are more has no more if nothing new came.
         let unsaid = sheet.next == Next::Unsaid && sheet.total.is_none();
         let on = if kept == 0 { more && !unsaid } else { more || !all };
-        let offset = from + came - u64::try_from(sheet.records.len()).unwrap_or(u64::MAX).saturating_sub(kept);
+        let offset = from + came - u64::try_from(sheet.rows.len()).unwrap_or(u64::MAX).saturating_sub(kept);
         let next = on.then_some(Place::Offset(OffsetSpot { offset, asked: spot.asked, last }));
-        sheet.records.truncate(self.limit());
+        sheet.rows.truncate(self.limit());
         Ok(page(sheet, as_of, next.map(Spot::at)))
     }
 
     /// A page where the answer says which is the next.
-    async fn linked(&self, place: Place, seen: Option<Value>, url: Url, asked: u64) -> Result<Page> {
+    async fn linked<R: Row>(&self, place: Place, seen: Option<Value>, url: Url, asked: u64) -> Result<Came<R>> {
         let plan = self.wire.plan();
         let Told { mut sheet, as_of, link } = match self.ask(&url).await? {
             Asked::Sheet(told) => told,
@@ -267,39 +289,39 @@ impl Pages<'_> {
             return Err(self.fault(FaultKind::Garbage).detail("the next page is said to be this page again"));
         }
         if let Some(seen) = &seen {
-            sheet.records = behind(sheet.records, seen, &self.asking.set.key);
+            sheet.rows = behind(sheet.rows, seen, &self.asking.set.key);
         }
         self.portion(place, sheet, as_of, next)
     }
 
     /// A part of an endpoint that always answers with everything: the rows behind `after`, in key order.
-    async fn everything(&self, after: Option<&Value>) -> Result<Page> {
+    async fn everything<R: Row>(&self, after: Option<&Value>) -> Result<Came<R>> {
         let key = &self.asking.set.key;
         let Told { mut sheet, as_of, .. } = match self.ask(&self.url(&[])?).await? {
             Asked::Sheet(told) => told,
             Asked::Missing(fault) => return Err(fault),
             Asked::TooLong => return Err(self.too_long()),
         };
-        let of = |record: &Record| key_of(record, key).unwrap_or(Value::Null);
-        sheet.total = sheet.total.or_else(|| u64::try_from(sheet.records.len()).ok());
-        sheet.records.sort_by(|a, b| by_key(&of(a), &of(b)));
+        let of = |row: &R| key_of(row, key).unwrap_or(Value::Null);
+        sheet.total = sheet.total.or_else(|| u64::try_from(sheet.rows.len()).ok());
+        sheet.rows.sort_by(|a, b| by_key(&of(a), &of(b)));
         if let Some(after) = after {
-            sheet.records.retain(|record| by_key(&of(record), after) == Ordering::Greater);
+            sheet.rows.retain(|record| by_key(&of(record), after) == Ordering::Greater);
         }
-        let more = sheet.records.len() > self.limit();
-        sheet.records.truncate(self.limit());
-        let next = sheet.records.last().filter(|_| more).map(|last| Spot::at(Place::After(of(last))));
+        let more = sheet.rows.len() > self.limit();
+        sheet.rows.truncate(self.limit());
+        let next = sheet.rows.last().filter(|_| more).map(|last| Spot::at(Place::After(of(last))));
         Ok(page(sheet, as_of, next))
     }
 
     /// As much of a page as is wanted.
-    fn portion(&self, here: Place, mut sheet: Sheet, as_of: Option<Timestamp>, next: Option<Place>) -> Result<Page> {
-        if sheet.records.len() <= self.limit() {
+    fn portion<R: Row>(&self, here: Place, mut sheet: Sheet<R>, as_of: Option<Timestamp>, next: Option<Place>) -> Result<Came<R>> {
+        if sheet.rows.len() <= self.limit() {
             return Ok(page(sheet, as_of, next.map(Spot::at)));
         }
-        sheet.records.truncate(self.limit());
+        sheet.rows.truncate(self.limit());
         let key = &self.asking.set.key;
-        let last = sheet.records.last().and_then(|row| key_of(row, key));
+        let last = sheet.rows.last().and_then(|row| key_of(row, key));
         let seen = last.ok_or_else(|| {
             let detail = format!("a row without `{key}`, the key, in a page that is longer than asked");
             self.fault(FaultKind::Refused).detail(detail)
@@ -311,7 +333,7 @@ impl Pages<'_> {
         usize::try_from(self.asking.limit.max(1)).unwrap_or(usize::MAX)
     }
 
-    async fn ask(&self, url: &Url) -> Result<Asked> {
+    async fn ask<R: Row>(&self, url: &Url) -> Result<Asked<R>> {
         let doing = self.asking.doing;
         let Some(answer) = self.wire.get(doing, url).await? else { return Ok(Asked::TooLong) };
         if answer.status == StatusCode::NOT_FOUND {
@@ -377,13 +399,13 @@ struct Seam {
 }
 
 /// The page after this one, of which the sheet holds the new rows. `again`: it was given in part before.
-fn following(spot: &PageSpot, sheet: &Sheet, end: Seam, again: bool) -> Option<PageSpot> {
+fn following<R>(spot: &PageSpot, sheet: &Sheet<R>, end: Seam, again: bool) -> Option<PageSpot> {
     let came = u64::try_from(end.came).unwrap_or(u64::MAX);
     let (more, says) = match (&sheet.next, sheet.total) {
         (Next::More(_), _) => (true, true),
         (Next::End, _) => (false, true),
         (Next::Unsaid, Some(total)) => (came > 0 && spot.before().saturating_add(came) < total, true),
-        (Next::Unsaid, None) => (!sheet.records.is_empty(), false),
+        (Next::Unsaid, None) => (!sheet.rows.is_empty(), false),
     };
     let given = if spot.page == 1 && more { came.max(1) } else { spot.given };
     let first = if says { None } else { spot.first.clone().or(end.first) };
@@ -395,8 +417,9 @@ fn following(spot: &PageSpot, sheet: &Sheet, end: Seam, again: bool) -> Option<P
     }
 }
 
-fn page(sheet: Sheet, as_of: Option<Timestamp>, next: Option<Spot>) -> Page {
-    Page { records: sheet.records, next: next.map(|spot| spot.cursor()), gone: sheet.gone, total: sheet.total, as_of }
+fn page<R>(sheet: Sheet<R>, as_of: Option<Timestamp>, next: Option<Spot>) -> Came<R> {
+    let next = next.map(|spot| spot.cursor());
+    Came { rows: sheet.rows, next, gone: sheet.gone, total: sheet.total, as_of }
 }
 
 /// A row that changed while the answer was made may not be in it, so the watermark lies before the asking.
@@ -449,17 +472,17 @@ mod tests {
     #[test]
     fn the_next_page_follows_from_what_is_said() {
         let sheet = |rows: usize, next: Next, total: Option<u64>| Sheet {
-            records: vec![Record::default(); rows],
+            rows: vec![Record::default(); rows],
             next,
             total,
             gone: Vec::new(),
         };
         let spot = PageSpot { page: 2, count: Some(40), ..PageSpot::first(10) };
         let more = || Next::More("x".into());
-        let follow = |spot: &PageSpot, sheet: Sheet| {
-            following(spot, &sheet, Seam { came: sheet.records.len(), first: None, last: None }, false)
+        let follow = |spot: &PageSpot, sheet: Sheet<Record>| {
+            following(spot, &sheet, Seam { came: sheet.rows.len(), first: None, last: None }, false)
         };
-        let page = |spot: &PageSpot, sheet: Sheet| follow(spot, sheet).map(|spot| spot.page);
+        let page = |spot: &PageSpot, sheet: Sheet<Record>| follow(spot, sheet).map(|spot| spot.page);
         assert_eq!(page(&spot, sheet(10, more(), Some(40))), Some(3));
         assert_eq!(page(&spot, sheet(10, more(), Some(39))), Some(1), "one was deleted");
         assert_eq!(page(&spot, sheet(10, more(), Some(41))), Some(3));

@@ -5,7 +5,7 @@
 
 use crate::{
     adapters::{
-        records::exact::{self, Row},
+        records::exact,
         template::{Values, render},
     },
     error::{Fault, FaultKind, Result},
@@ -13,13 +13,27 @@ use crate::{
     plan::{Outcomes, ReadShape, Sending, WriteShape},
     ports::WriteOutcome,
 };
+use super::spot::Keyed;
 use serde_json::{Value as Json, value::RawValue};
 use std::collections::{BTreeMap, HashMap};
 
+/// A form in which rows are read.
+pub(super) trait Row: Keyed + Sized {
+    /// The rows of this list.
+    fn list(text: &str, key: &str) -> serde_json::Result<Vec<Self>>;
+}
+
+impl Row for Record {
+    fn list(text: &str, _key: &str) -> serde_json::Result<Vec<Self>> {
+        let rows: Vec<exact::Row> = serde_json::from_str(text)?;
+        Ok(rows.into_iter().map(|exact::Row(record)| record).collect())
+    }
+}
+
 /// What a page says.
 #[derive(Debug)]
-pub(super) struct Sheet {
-    pub(super) records: Vec<Record>,
+pub(super) struct Sheet<R> {
+    pub(super) rows: Vec<R>,
     pub(super) next: Next,
     pub(super) total: Option<u64>,
     pub(super) gone: Vec<Key>,
@@ -37,15 +51,15 @@ pub(super) enum Next {
 }
 
 /// The page in this body; a sentence if it is none.
-pub(super) fn sheet(shape: &ReadShape, key: &str, body: &[u8]) -> Result<Sheet, String> {
+pub(super) fn sheet<R: Row>(shape: &ReadShape, key: &str, body: &[u8]) -> Result<Sheet<R>, String> {
     let text = std::str::from_utf8(body).map_err(|error| {
         let good = error.valid_up_to();
         let near = &body[good.saturating_sub(20)..body.len().min(good + 20)];
         format!("text that is no UTF-8 at byte {}, near: {}", good + 1, text::clean(&String::from_utf8_lossy(near), 40))
     })?;
     if text.trim_start().starts_with('[') {
-        let records = rows(text)?;
-        return Ok(Sheet { records, next: Next::Unsaid, total: None, gone: Vec::new() });
+        let rows = rows(text, key)?;
+        return Ok(Sheet { rows, next: Next::Unsaid, total: None, gone: Vec::new() });
     }
     let fields = outline(text)?;
     let Some(list) = at(&fields, &shape.rows)?.filter(|list| list.starts_with('[')) else {
@@ -64,7 +78,7 @@ pub(super) fn sheet(shape: &ReadShape, key: &str, body: &[u8]) -> Result<Sheet, 
         Some(list) => tombs(list, key)?,
         None => Vec::new(),
     };
-    Ok(Sheet { records: rows(list)?, next, total, gone })
+    Ok(Sheet { rows: rows(list, key)?, next, total, gone })
 }
 
 type Outline<'a> = BTreeMap<String, &'a RawValue>;
@@ -94,9 +108,8 @@ fn at<'a>(fields: &Outline<'a>, pointer: &str) -> Result<Option<&'a str>, String
     }
 }
 
-fn rows(list: &str) -> Result<Vec<Record>, String> {
-    let rows: Vec<Row> = serde_json::from_str(list).map_err(|error| no_json(list, &error))?;
-    Ok(rows.into_iter().map(|Row(record)| record).collect())
+fn rows<R: Row>(list: &str, key: &str) -> Result<Vec<R>, String> {
+    R::list(list, key).map_err(|error| no_json(list, &error))
 }
 
 fn json(text: &str) -> Result<Json, String> {
@@ -288,7 +301,7 @@ mod tests {
         HttpPlan::new(preset, Url::parse("http://localhost").unwrap(), Auth::None)
     }
 
-    fn read(preset: Preset, body: &[u8]) -> Result<Sheet, String> {
+    fn read(preset: Preset, body: &[u8]) -> Result<Sheet<Record>, String> {
         sheet(&plan(preset).read, "id", body)
     }
 
@@ -297,7 +310,7 @@ mod tests {
         let django =
             read(Preset::DjangoRest, br#"{"count": 3, "next": "http://h/?page=2", "results": [{"id": 1}]}"#).unwrap();
         assert_eq!(
-            (django.total, django.next, django.records.len()),
+            (django.total, django.next, django.rows.len()),
             (Some(3), Next::More("http://h/?page=2".into()), 1)
         );
         let workers =
@@ -305,13 +318,13 @@ mod tests {
         let workers = read(Preset::WorkersApi, workers).unwrap();
         assert_eq!((workers.next, workers.gone), (Next::More("x".into()), vec![Key("7".into()), Key("a".into())]));
         let bare = read(Preset::WorkersApi, b" [{\"id\": 1}, {\"id\": 2}]").unwrap();
-        assert_eq!((bare.next, bare.records.len()), (Next::Unsaid, 2));
+        assert_eq!((bare.next, bare.rows.len()), (Next::Unsaid, 2));
         for end in ["null", "\"\"", "false"] {
             let body = format!("{{\"next\": {end}, \"results\": []}}");
             assert_eq!(read(Preset::DjangoRest, body.as_bytes()).unwrap().next, Next::End);
         }
         let deep = ReadShape { rows: "/a~1b/c~0d".into(), ..plan(Preset::DjangoRest).read };
-        assert_eq!(sheet(&deep, "id", br#"{"a/b": {"c~d": [{"id": 1}]}}"#).unwrap().records.len(), 1);
+        assert_eq!(sheet::<Record>(&deep, "id", br#"{"a/b": {"c~d": [{"id": 1}]}}"#).unwrap().rows.len(), 1);
     }
 
     #[test]

@@ -154,23 +154,35 @@ impl fmt::Display for Spot {
     }
 }
 
-/// A record's key as it came.
-pub(super) fn key_of(record: &Record, key: &str) -> Option<Value> {
-    record.get(key).filter(|value| **value != Value::Null).cloned()
+/// A row of an answer, in whichever form it is wanted.
+pub(super) trait Keyed {
+    /// What it has in the field of the key.
+    fn key(&self, field: &str) -> Option<&Value>;
+}
+
+impl Keyed for Record {
+    fn key(&self, field: &str) -> Option<&Value> {
+        self.get(field)
+    }
+}
+
+/// A row's key as it came.
+pub(super) fn key_of(row: &impl Keyed, key: &str) -> Option<Value> {
+    row.key(key).filter(|value| **value != Value::Null).cloned()
 }
 
 /// These rows, read from the row before an offset on, follow the last row that was seen: it is among them, or they are in
 /// the order of their keys and begin before it.
-pub(super) fn joined(last: &Value, rows: &[Record], key: &str) -> bool {
-    let keys: Vec<&Value> = rows.iter().filter_map(|row| row.get(key)).collect();
+pub(super) fn joined(last: &Value, rows: &[impl Keyed], key: &str) -> bool {
+    let keys: Vec<&Value> = rows.iter().filter_map(|row| row.key(key)).collect();
     let ascending = || keys.is_sorted_by(|a, b| by_key(a, b) == Ordering::Less);
     keys.iter().any(|key| by_key(key, last) == Ordering::Equal)
         || keys.len() > 1 && keys.first().is_some_and(|first| by_key(first, last) == Ordering::Less) && ascending()
 }
 
 /// The rows behind this one; all of them if it is not among them any more.
-pub(super) fn behind(mut rows: Vec<Record>, seen: &Value, key: &str) -> Vec<Record> {
-    let place = rows.iter().position(|row| row.get(key).is_some_and(|of| by_key(of, seen) == Ordering::Equal));
+pub(super) fn behind<R: Keyed>(mut rows: Vec<R>, seen: &Value, key: &str) -> Vec<R> {
+    let place = rows.iter().position(|row| row.key(key).is_some_and(|of| by_key(of, seen) == Ordering::Equal));
     rows.drain(..place.map_or(0, |place| place + 1));
     rows
 }

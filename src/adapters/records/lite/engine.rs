@@ -153,6 +153,9 @@ pub(in super::super) trait Engine: Send + Sync {
     /// It takes writes, as far as can be told without writing.
     fn is_writable(&self) -> bool;
 
+    /// Whatever is run between the beginning of a write and its end is done as one, or not at all.
+    fn is_one_write(&self) -> bool;
+
     /// Rows that are asked for at once when a caller wants so many.
     fn page(&self, limit: u32) -> u32;
 

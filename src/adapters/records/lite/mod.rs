@@ -4,6 +4,7 @@
 //! `write` upserts. Who runs the statements stands behind `engine`: a file (`sqlite`), or Cloudflare's servers (`d1`).
 //! Pages go along the key, so a page costs the same at the end of a table as at its start.
 
+mod blocks;
 pub(super) mod engine;
 mod schema;
 mod scratch;
@@ -17,7 +18,7 @@ use super::sql::{
 use crate::{
     error::{Fault, FaultKind, Result},
     model::{Key, Kind, Record, Timestamp, Value},
-    ports::{Cursor, Page, RecordStore, SetInfo, SetRef, WriteOutcome},
+    ports::{BlockSource, BlockStore, Cursor, Page, RecordStore, SetInfo, SetRef, WriteOutcome},
 };
 use async_trait::async_trait;
 use engine::{Cell, Cells, Engine, Ran, Statement};
@@ -75,16 +76,12 @@ impl<E: Engine> LiteStore<E> {
                 return Err(sql::without_key(doing, &table, &key.field.name));
             }
         }
-        let mut ask = select(&table).then(" WHERE 1");
+        let mut ask = all_of(&table).then(" WHERE 1");
         if let Some(only) = only {
             ask.text(" AND ");
             ask.statement(only);
         }
-        for (sign, text) in [(">", &span.after), ("<=", &span.upto)] {
-            if let Some(text) = text {
-                ask = ask.then(&format!(" AND {name} {sign} ")).with(values::key(key, text));
-            }
-        }
+        ask.statement(bounds(key, &span));
         let limit = self.engine.page(limit.max(1));
         // One row more than asked for tells whether this is the end.
         ask.text(&format!(" ORDER BY {name} LIMIT {}", u64::from(limit) + 1));
@@ -142,8 +139,22 @@ fn changed(ask: Statement, column: &Column, since: Timestamp) -> Statement {
         .then("))")
 }
 
-fn select(table: &Table) -> Statement {
-    Statement::ask(table.columns.iter().map(|column| quoted(&column.field.name)), format!(" FROM {}", table.place))
+fn all_of(table: &Table) -> Statement {
+    select(&table.columns.iter().collect::<Vec<_>>(), table)
+}
+
+fn select(columns: &[&Column], table: &Table) -> Statement {
+    Statement::ask(columns.iter().map(|column| quoted(&column.field.name)), format!(" FROM {}", table.place))
+}
+
+/// Goes on with what holds for the rows of this stretch of keys.
+fn bounds(key: &Column, span: &Span) -> Statement {
+    let name = quoted(&key.field.name);
+    let ends = [(">", &span.after), ("<=", &span.upto)];
+    let ends = ends.into_iter().filter_map(|(sign, text)| Some((sign, text.as_ref()?)));
+    ends.fold(Statement::act(""), |holds, (sign, text)| {
+        holds.then(&format!(" AND {name} {sign} ")).with(values::key(key, text))
+    })
 }
 
 fn records(doing: &str, table: &Table, rows: Vec<Cells>) -> Result<Vec<Record>> {
@@ -180,6 +191,14 @@ impl<E: Engine> RecordStore for LiteStore<E> {
     async fn read(&self, set: &SetRef, from: &Cursor, limit: u32) -> Result<Page> {
         let doing = format!("read {} from {}", set.name, self.engine.name());
         self.call(set, self.page(&doing, set, None, from, limit)).await
+    }
+
+    fn block_source(&self) -> Option<&dyn BlockSource> {
+        Some(self)
+    }
+
+    fn blocks(&self) -> Option<&dyn BlockStore> {
+        self.engine.is_one_write().then_some(self)
     }
 
     /// Whole numbers are parted between the least and the greatest, other keys where the index says.
@@ -227,7 +246,7 @@ impl<E: Engine> RecordStore for LiteStore<E> {
             let key = table.key(&doing, &set.key)?;
             let mut found = Vec::new();
             for keys in wanted(key, keys, self.engine.limits().cells) {
-                let mut ask = select(&table).then(&format!(" WHERE {} IN (", quoted(&key.field.name)));
+                let mut ask = all_of(&table).then(&format!(" WHERE {} IN (", quoted(&key.field.name)));
                 ask.cells(keys);
                 let rows = self.engine.read(&doing, ask.then(")"), None).await?.rows;
                 found.extend(records(&doing, &table, rows)?);

@@ -74,6 +74,20 @@ pub(super) fn cell(column: &Column, value: &Value) -> Result<Cell, String> {
     })
 }
 
+/// The same for a value that nobody needs any more.
+///
+/// # Errors
+/// As [`cell`].
+pub(super) fn kept(column: &Column, value: Value) -> Result<Cell, String> {
+    match value {
+        Value::Text(text) if !may_be_number(&text) && !matches!(column.field.kind, Kind::Float { .. }) => {
+            Ok(Cell::Text(text))
+        }
+        Value::Bytes(bytes) => Ok(Cell::Blob(bytes)),
+        other => cell(column, &other),
+    }
+}
+
 /// A number begins like this; most texts do not.
 fn may_be_number(text: &str) -> bool {
     text.trim_start().starts_with(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | '.'))

@@ -4,28 +4,22 @@
 //! `UPDATE`; a row that stands there is somebody else's.
 
 use super::{
-    super::sql::{Column, Table, span::Span},
-    PostgresStore, bounds, keyless,
+    super::sql::{Column, Table, possible, span::Span},
+    PostgresStore, bounds, keyless, literals,
     session::Session,
-    values,
+    told, values,
 };
 use crate::{
     adapters::postgres::{fault, quoted, rejection},
     error::{Fault, FaultKind, Result},
-    model::{Field, Kind, Value},
-    ports::{Block, BlockPage, BlockStore, Cursor, Inserted, SetRef, StretchDigest, cell_text, push_cell},
+    model::{Field, Key, Kind, Value},
+    ports::{Block, BlockPage, BlockSource, BlockStore, Cursor, Inserted, SetRef, StretchDigest, cell_text, push_cell},
 };
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use futures::TryStreamExt as _;
 use sqlx::{AssertSqlSafe, Row as _};
 use std::{borrow::Cow, sync::Arc};
-
-/// The columns with the key first.
-fn key_first<'t>(table: &'t Table, key: &'t Column) -> Vec<&'t Column> {
-    let others = table.columns.iter().filter(|column| column.field.name != key.field.name);
-    std::iter::once(key).chain(others).collect()
-}
 
 /// Reads lines until there are more rows or bytes than asked for.
 async fn lines(doing: &str, session: &mut Session<'_>, sql: &str, rows: usize, bytes: usize) -> Result<Lines> {
@@ -59,13 +53,30 @@ struct Lines {
     whole: bool,
 }
 
+fn block(columns: &[&Column], lines: Lines) -> Block {
+    let columns = columns.iter().map(|column| column.field.clone()).collect();
+    Block { columns, lines: lines.text.freeze(), ends: lines.ends }
+}
+
+/// Only the rows of these keys.
+fn among(key: &Column, keys: &[Key]) -> String {
+    format!(" WHERE {} = ANY({})", quoted(&key.field.name), literals(key, &possible(key, keys)))
+}
+
+/// Whether there is a row of those that this filter leaves.
+async fn exists(doing: &str, session: &mut Session<'_>, table: &Table, filter: &str) -> Result<bool> {
+    let sql = format!("SELECT EXISTS (SELECT FROM {}{filter})", table.place);
+    let row = sqlx::query(AssertSqlSafe(sql)).fetch_one(&mut session.connection).await;
+    row.and_then(|row| row.try_get(0)).map_err(|error| fault(doing, error))
+}
+
 impl PostgresStore {
     async fn block_page(&self, doing: &str, set: &SetRef, from: &Cursor, rows: u32, bytes: usize) -> Result<BlockPage> {
         let total = if *from == Cursor::START { self.total(doing, set).await? } else { None };
         let mut session = self.sessions.begin(doing, false).await?;
         let table = self.table(doing, &mut session, set).await?;
         let key = table.key(doing, &set.key)?;
-        let columns = key_first(&table, key);
+        let columns = table.key_first(key);
         let span = Span::parse(doing, from)?;
         if span.after.is_none() && key.field.nullable {
             keyless(doing, &mut session, &table, key).await?;
@@ -86,11 +97,7 @@ impl PostgresStore {
         let more = lines.ends.len() > limit || !lines.whole;
         lines.ends.truncate(limit);
         lines.text.truncate(lines.ends.last().map_or(0, |end| *end as usize));
-        let block = Block {
-            columns: columns.iter().map(|column| column.field.clone()).collect(),
-            lines: lines.text.freeze(),
-            ends: lines.ends,
-        };
+        let block = block(&columns, lines);
         let next = if more { self.behind(doing, &span, key, &block)? } else { None };
         Ok(BlockPage { block, next, total, as_of })
     }
@@ -173,7 +180,7 @@ fn chunks(lines: &Bytes) -> impl Iterator<Item = Bytes> {
 }
 
 #[async_trait]
-impl BlockStore for PostgresStore {
+impl BlockSource for PostgresStore {
     fn dialect(&self) -> &'static str {
         "postgres"
     }
@@ -185,7 +192,7 @@ impl BlockStore for PostgresStore {
             let table = self.look(&doing, &mut session, set).await?;
             session.end(&doing).await?;
             let key = table.key(&doing, &set.key)?;
-            Ok(key_first(&table, key).into_iter().map(|column| column.field.clone()).collect())
+            Ok(table.key_first(key).into_iter().map(|column| column.field.clone()).collect())
         })
         .await
     }
@@ -193,42 +200,6 @@ impl BlockStore for PostgresStore {
     async fn read_block(&self, set: &SetRef, from: &Cursor, rows: u32, bytes: usize) -> Result<BlockPage> {
         let doing = format!("read {} from {}", set.name, self.name);
         self.call(&doing, set, Box::pin(self.block_page(&doing, set, from, rows, bytes))).await
-    }
-
-    async fn insert_block(&self, set: &SetRef, block: &Block) -> Result<Inserted> {
-        let doing = format!("write {} records to {} in {}", block.rows(), set.name, self.name);
-        self.call(&doing, set, self.insert(&doing, set, block)).await
-    }
-
-    async fn is_free(&self, set: &SetRef, stretch: &Cursor) -> Result<bool> {
-        let doing = format!("look for rows of {} in {}", set.name, self.name);
-        self.call(&doing, set, async {
-            let mut session = self.sessions.begin(&doing, false).await?;
-            let table = self.table(&doing, &mut session, set).await?;
-            let key = table.key(&doing, &set.key)?;
-            let bounds = bounds(key, &Span::parse(&doing, stretch)?);
-            let sql = format!("SELECT NOT EXISTS (SELECT FROM {}{bounds})", table.place);
-            let row = sqlx::query(AssertSqlSafe(sql)).fetch_one(&mut session.connection).await;
-            let free = row.and_then(|row| row.try_get(0)).map_err(|error| fault(&doing, error))?;
-            session.end(&doing).await?;
-            Ok(free)
-        })
-        .await
-    }
-
-    fn stretch(&self, from: &Cursor, next: Option<&Cursor>) -> Result<Cursor> {
-        let doing = "join two cursors";
-        let from = Span::parse(doing, from)?;
-        let upto = match next {
-            Some(next) => Span::parse(doing, next)?.after,
-            None => from.upto,
-        };
-        Ok(Span { after: from.after, upto }.cursor())
-    }
-
-    async fn digest(&self, set: &SetRef, columns: &[String], stretch: &Cursor) -> Result<StretchDigest> {
-        let doing = format!("digest {} in {}", set.name, self.name);
-        self.call(&doing, set, self.stretch_digest(&doing, set, columns, stretch)).await
     }
 
     fn value(&self, kind: &Kind, cell: &[u8]) -> std::result::Result<Value, String> {
@@ -241,6 +212,69 @@ impl BlockStore for PostgresStore {
             }
         };
         values::read(kind, text)
+    }
+
+    fn tell(&self, kind: &Kind, cell: &[u8], text: &mut Vec<u8>) -> bool {
+        cell_text(cell).is_some_and(|said| told::tell(kind, &said, text))
+    }
+}
+
+#[async_trait]
+impl BlockStore for PostgresStore {
+    async fn insert_block(&self, set: &SetRef, block: &Block) -> Result<Inserted> {
+        let doing = format!("write {} records to {} in {}", block.rows(), set.name, self.name);
+        self.call(&doing, set, self.insert(&doing, set, block)).await
+    }
+
+    async fn stands(&self, set: &SetRef, keys: &[Key]) -> Result<bool> {
+        let doing = format!("look for rows of {} in {}", set.name, self.name);
+        self.call(&doing, set, async {
+            let mut session = self.sessions.begin(&doing, false).await?;
+            let table = self.table(&doing, &mut session, set).await?;
+            let key = table.key(&doing, &set.key)?;
+            let stands = exists(&doing, &mut session, &table, &among(key, keys)).await?;
+            session.end(&doing).await?;
+            Ok(stands)
+        })
+        .await
+    }
+
+    async fn fetch_block(&self, set: &SetRef, keys: &[Key]) -> Result<Block> {
+        let doing = format!("fetch {} rows of {} from {}", keys.len(), set.name, self.name);
+        self.call(&doing, set, async {
+            let mut session = self.sessions.begin(&doing, false).await?;
+            let table = self.table(&doing, &mut session, set).await?;
+            let key = table.key(&doing, &set.key)?;
+            let columns = table.key_first(key);
+            let sql = format!("{}{}", super::select(&columns, &table.place), among(key, keys));
+            let lines = lines(&doing, &mut session, &sql, usize::MAX, usize::MAX).await?;
+            session.end(&doing).await?;
+            Ok(block(&columns, lines))
+        })
+        .await
+    }
+
+    async fn is_free(&self, set: &SetRef, stretch: &Cursor) -> Result<bool> {
+        let doing = format!("look for rows of {} in {}", set.name, self.name);
+        self.call(&doing, set, async {
+            let mut session = self.sessions.begin(&doing, false).await?;
+            let table = self.table(&doing, &mut session, set).await?;
+            let key = table.key(&doing, &set.key)?;
+            let bounds = bounds(key, &Span::parse(&doing, stretch)?);
+            let stands = exists(&doing, &mut session, &table, &bounds).await?;
+            session.end(&doing).await?;
+            Ok(!stands)
+        })
+        .await
+    }
+
+    fn stretch(&self, from: &Cursor, next: Option<&Cursor>) -> Result<Cursor> {
+        Span::between(from, next)
+    }
+
+    async fn digest(&self, set: &SetRef, columns: &[String], stretch: &Cursor) -> Result<Option<StretchDigest>> {
+        let doing = format!("digest {} in {}", set.name, self.name);
+        self.call(&doing, set, self.stretch_digest(&doing, set, columns, stretch)).await.map(Some)
     }
 
     fn cell(&self, kind: &Kind, value: &Value, line: &mut Vec<u8>) {

@@ -11,6 +11,7 @@ mod scratch;
 mod sequences;
 mod session;
 mod times;
+mod told;
 mod values;
 mod write;
 
@@ -19,7 +20,7 @@ use crate::{
     adapters::postgres::{fault, quoted},
     error::{Fault, FaultKind, Result},
     model::{Key, Kind, Record, Timestamp, Value},
-    ports::{BlockStore, Cursor, OpenTransactions, Page, RecordStore, SetInfo, SetRef, WriteOutcome, cell_text},
+    ports::{BlockSource, BlockStore, Cursor, OpenTransactions, Page, RecordStore, SetInfo, SetRef, WriteOutcome, cell_text},
 };
 use async_trait::async_trait;
 use futures::TryStreamExt as _;
@@ -323,6 +324,10 @@ impl RecordStore for PostgresStore {
     async fn read(&self, set: &SetRef, from: &Cursor, limit: u32) -> Result<Page> {
         let doing = format!("read {} from {}", set.name, self.name);
         self.call(&doing, set, Box::pin(self.page(&doing, set, Only::All, from, limit))).await
+    }
+
+    fn block_source(&self) -> Option<&dyn BlockSource> {
+        Some(self)
     }
 
     fn blocks(&self) -> Option<&dyn BlockStore> {

@@ -82,6 +82,12 @@ impl Table {
         found.ok_or_else(|| unfit(doing, format!("{} has no column {name}", self.name)))
     }
 
+    /// All columns, this one first.
+    pub(super) fn key_first<'t>(&'t self, key: &'t Column) -> Vec<&'t Column> {
+        let others = self.columns.iter().filter(|column| column.field.name != key.field.name);
+        std::iter::once(key).chain(others).collect()
+    }
+
     /// The column that identifies a row. Paging along a key that is not unique would skip rows, writing by it would
     /// change several at once.
     pub(super) fn key(&self, doing: &str, name: &str) -> Result<&Column> {

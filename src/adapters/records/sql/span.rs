@@ -30,6 +30,17 @@ impl Span {
         Cursor(Some(serde_json::json!([self.after, self.upto]).to_string()))
     }
 
+    /// A cursor from where this one reads up to where the next one goes on, or to the end of its part.
+    pub(in super::super) fn between(from: &Cursor, next: Option<&Cursor>) -> Result<Cursor> {
+        let doing = "join two cursors";
+        let from = Self::parse(doing, from)?;
+        let upto = match next {
+            Some(next) => Self::parse(doing, next)?.after,
+            None => from.upto,
+        };
+        Ok(Self { after: from.after, upto }.cursor())
+    }
+
     /// The rest of the stretch, behind this key.
     pub(in super::super) fn behind(&self, key: String) -> Self {
         Self { after: Some(key), upto: self.upto.clone() }

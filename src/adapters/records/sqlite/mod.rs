@@ -88,6 +88,10 @@ impl Engine for SqliteFile {
         std::fs::metadata(&self.path).is_ok_and(|file| !file.permissions().readonly())
     }
 
+    fn is_one_write(&self) -> bool {
+        true
+    }
+
     fn page(&self, limit: u32) -> u32 {
         limit
     }

@@ -1,8 +1,8 @@
-//! Moves batches in bulk, where both sides speak one dialect: a page of lines is read, changed where the mapping wants it,
+//! Moves batches in bulk: a page of lines is read, changed where the mapping wants it or the sides speak different dialects,
 //! and inserted as one, and the ledger keeps it as one block of keys and digests.
 //!
 //! Only what is new goes this way. Before the intent is written the target is seen to have nothing in the batch's stretch of
-//! keys, and an insert never changes a row that stands there. Whatever does not fit (a row in the way, a record that cannot
+//! keys, or under its keys, and an insert never changes a row that stands there. Whatever does not fit (a row in the way, a record that cannot
 //! be carried or is refused, records that an earlier process may have moved) goes record by record, as everything else
 //! (`batch`), with the same end. Neighbours: `columns` knows the lines, `parts` what is read. Must never enter: a second way to judge a record.
 
@@ -21,12 +21,13 @@ use crate::{
         lane::{Lane, Side},
         meter::Part,
     },
-    model::{BatchProgress, BatchState, ItemState, Timestamp},
-    ports::{BatchRow, BlockPage, BlockStore, Cursor, Inserted, ItemRow, RecordBlock},
+    model::{BatchProgress, BatchState, ItemState, Key, Timestamp},
+    ports::{BatchRow, BlockPage, BlockSource, BlockStore, Cursor, Inserted, ItemRow, RecordBlock},
 };
 use columns::Carried;
 use futures::Stream;
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
+use tokio::sync::Mutex;
 
 /// A page ends early at about so many bytes.
 pub(crate) const PAGE_BYTES: usize = 4 << 20;
@@ -35,6 +36,9 @@ pub(crate) const PAGE_BYTES: usize = 4 << 20;
 pub(crate) struct Bulk<'a> {
     lane: &'a Lane<'a>,
     pub(crate) columns: Arc<Columns>,
+    /// Between two dialects a page is no stretch of the target, and two pages can have a record in common: only one at a
+    /// time is looked for and written down.
+    turn: Mutex<()>,
 }
 
 /// A batch under way.
@@ -51,18 +55,23 @@ impl<'a> Bulk<'a> {
     /// # Errors
     /// What a store says after all attempts; `Cancelled`.
     pub(crate) async fn of(lane: &'a Lane<'a>) -> Result<Option<Self>> {
-        let (Some(old), Some(new)) = (lane.old.store.blocks(), lane.new.store.blocks()) else { return Ok(None) };
-        if old.dialect() != new.dialect() {
+        let (Some(old), Some(new)) = (lane.old.store.block_source(), lane.new.store.blocks()) else { return Ok(None) };
+        let source = lane.call("look at the source's columns", || old.shape(&lane.old.set)).await?;
+        if source.is_empty() {
             return Ok(None);
         }
-        let source = lane.call("look at the source's columns", || old.shape(&lane.old.set)).await?;
         let target = lane.call("look at the target's columns", || new.shape(&lane.new.set)).await?;
         let sides = ((Arc::clone(&lane.old.store), source), (Arc::clone(&lane.new.store), &*target));
         let columns = Columns::new(lane.dataset, &lane.mapping, lane.kinds().await?, sides.0, sides.1);
-        Ok(columns.map(|columns| Self { lane, columns: Arc::new(columns) }))
+        Ok(columns.map(|columns| Self { lane, columns: Arc::new(columns), turn: Mutex::new(()) }))
     }
 
-    /// A side's store as one that moves in bulk.
+    /// A side's store as one that gives rows in bulk.
+    fn source(side: &Side) -> Result<&dyn BlockSource> {
+        side.store.block_source().ok_or_else(|| Fault::new(FaultKind::Internal, format!("read {} in bulk", side.name)))
+    }
+
+    /// A side's store as one that takes rows in bulk.
     pub(crate) fn store(side: &Side) -> Result<&dyn BlockStore> {
         side.store.blocks().ok_or_else(|| Fault::new(FaultKind::Internal, format!("move {} in bulk", side.name)))
     }
@@ -76,7 +85,7 @@ impl<'a> Bulk<'a> {
         let doing = format!("read {} from {}", side.set.name, side.name);
         let rows = self.lane.cx.plan.migration.batch_records;
         self.lane.walk(doing, from, move |from| async move {
-            Self::store(side)?.read_block(&side.set, &from, rows, PAGE_BYTES).await
+            Self::source(side)?.read_block(&side.set, &from, rows, PAGE_BYTES).await
         })
     }
 
@@ -90,9 +99,15 @@ impl<'a> Bulk<'a> {
         let (columns, block) = (Arc::clone(&self.columns), found.page.block.clone());
         let carried = aside(move || columns.carry(&block)).await?;
         lane.meter.did(Part::Mapped, found.page.block.rows() as u64);
-        let Some(carried) = self.fitting(&found, carried).await? else { return self.one_by_one(mover, found).await };
+        let alone = if self.columns.is_alike() { None } else { Some(self.turn.lock().await) };
+        let Some(carried) = self.fitting(&found, carried).await? else {
+            drop(alone);
+            return self.one_by_one(mover, found).await;
+        };
         let mut run = Run { found: &found, carried, started, attempt: 1 };
-        if !self.intend(mover, &run).await? {
+        let intended = self.intend(mover, &run).await?;
+        drop(alone);
+        if !intended {
             return self.one_by_one(mover, found).await;
         }
         let Some(store) = lane.new.store.blocks() else { return Ok(()) };
@@ -126,14 +141,21 @@ impl<'a> Bulk<'a> {
     ) -> Result<Option<Carried>> {
         let lane = self.lane;
         let Ok(carried) = carried else { return Ok(None) };
-        let keys = || carried.records.iter().map(|(key, _)| key).chain(&carried.left_out).cloned().collect();
-        if carried.records.is_empty() || found.known && !lane.items_of(keys()).await?.is_empty() {
+        let keys = || carried.records.iter().map(|(key, _)| key).chain(&carried.left_out).cloned().collect::<Vec<_>>();
+        let alike = self.columns.is_alike();
+        if carried.records.is_empty() || (found.known || !alike) && !lane.items_of(keys()).await?.is_empty() {
             return Ok(None);
         }
         let store = Self::store(&lane.new)?;
-        let stretch = store.stretch(&found.from, found.page.next.as_ref())?;
         let doing = format!("look at what stands in {} of {}", lane.new.set.name, lane.new.name);
-        let free = lane.call(&doing, || store.is_free(&lane.new.set, &stretch)).await?;
+        let free = if alike {
+            let stretch = store.stretch(&found.from, found.page.next.as_ref())?;
+            lane.call(&doing, || store.is_free(&lane.new.set, &stretch)).await?
+        } else {
+            let keys: Vec<Key> = keys().into_iter().map(Key).collect();
+            let once = keys.iter().collect::<HashSet<_>>().len() == keys.len();
+            once && !lane.call(&doing, || store.stands(&lane.new.set, &keys)).await?
+        };
         Ok(free.then_some(carried))
     }
 

@@ -1,0 +1,261 @@
+//! Rows of an answer as lines, for a lane that moves in bulk: a cell is the JSON text of a value as it came, so that nothing
+//! is made of it before somebody asks. A field that a row does not have is a cell that says so.
+//!
+//! Pure. Must never enter: which page comes next.
+
+use super::{
+    shape::Row,
+    spot::Keyed,
+};
+use crate::{
+    adapters::records::exact,
+    model::{Field, Kind, Value},
+    ports::{ABSENT_CELL, Block, cell_text, push_cell},
+};
+use serde::{
+    de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor},
+};
+use serde_json::value::RawValue;
+use std::{
+    collections::{BTreeSet, HashMap},
+    fmt,
+    sync::Arc,
+};
+
+/// A row: its cells as they came, and what each is.
+#[derive(Debug)]
+pub(super) struct Line {
+    key: Option<Value>,
+    cells: Vec<u8>,
+    /// The fields' names. Rows that follow each other mostly have the same.
+    names: Arc<[String]>,
+}
+
+impl Keyed for Line {
+    fn key(&self, _field: &str) -> Option<&Value> {
+        self.key.as_ref()
+    }
+}
+
+impl Row for Line {
+    fn list(text: &str, key: &str) -> serde_json::Result<Vec<Self>> {
+        let mut reader = serde_json::Deserializer::from_str(text);
+        let lines = reader.deserialize_seq(Rows { key })?;
+        reader.end()?;
+        Ok(lines)
+    }
+}
+
+struct Rows<'k> {
+    key: &'k str,
+}
+
+impl<'de> Visitor<'de> for Rows<'_> {
+    type Value = Vec<Line>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of rows")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<Line>, A::Error> {
+        let mut lines = Vec::new();
+        let mut names = Arc::from([]);
+        while let Some(line) = list.next_element_seed(OneRow { key: self.key, like: &names })? {
+            names = Arc::clone(&line.names);
+            lines.push(line);
+        }
+        Ok(lines)
+    }
+}
+
+struct OneRow<'k> {
+    key: &'k str,
+    /// The names of the row before.
+    like: &'k Arc<[String]>,
+}
+
+impl<'de> DeserializeSeed<'de> for OneRow<'_> {
+    type Value = Line;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Line, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for OneRow<'_> {
+    type Value = Line;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object for each row")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Line, A::Error> {
+        let mut line = Line { key: None, cells: Vec::with_capacity(256), names: Arc::clone(self.like) };
+        // The names, once they are not the ones of the row before.
+        let mut own: Option<Vec<String>> = None;
+        let mut count = 0;
+        while let Some(name) = map.next_key_seed(Name(self.like.get(count).filter(|_| own.is_none())))? {
+            let raw: &RawValue = map.next_value()?;
+            match (&mut own, name) {
+                (Some(own), name) => own.push(name.unwrap_or_default()),
+                (None, Some(name)) => own = Some(self.like[..count].iter().cloned().chain([name]).collect()),
+                (None, None) => {}
+            }
+            let name = own.as_deref().unwrap_or(self.like).get(count);
+            if name.is_some_and(|name| name == self.key) {
+                line.key = Some(exact::value(raw.get()).map_err(A::Error::custom)?);
+            }
+            if count > 0 {
+                line.cells.push(b'\t');
+            }
+            push_cell(&mut line.cells, Some(raw.get()));
+            count += 1;
+        }
+        match own {
+            Some(own) => line.names = own.into(),
+            None if count < self.like.len() => line.names = self.like[..count].into(),
+            None => {}
+        }
+        Ok(line)
+    }
+}
+
+/// A name: `None` if it is this one.
+struct Name<'n>(Option<&'n String>);
+
+impl<'de> DeserializeSeed<'de> for Name<'_> {
+    type Value = Option<String>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<String>, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Name<'_> {
+    type Value = Option<String>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a field's name")
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Option<String>, E> {
+        Ok(if self.0.is_some_and(|like| like == name) { None } else { Some(name.to_owned()) })
+    }
+}
+
+/// The lines under one row of columns: the key first, then every name that any of them has, in the order of the names. Of
+/// two fields of the same name the later one counts, as everywhere in JSON.
+///
+/// # Errors
+/// In words: there is more than a block can hold.
+pub(super) fn block(lines: &[Line], key: &str) -> Result<Block, String> {
+    let layouts: HashMap<*const String, &Arc<[String]>> =
+        lines.iter().map(|line| (line.names.as_ptr(), &line.names)).collect();
+    let others: BTreeSet<&str> =
+        layouts.values().flat_map(|names| names.iter()).map(String::as_str).filter(|name| *name != key).collect();
+    let columns: Vec<&str> = std::iter::once(key).chain(others).collect();
+    let place = |names: &[String], column: &str| names.iter().rposition(|name| name == column);
+    let places: HashMap<*const String, Vec<Option<usize>>> = layouts
+        .iter()
+        .map(|(at, names)| (*at, columns.iter().map(|column| place(names, column)).collect()))
+        .collect();
+    let (mut text, mut ends, mut cells) = (Vec::new(), Vec::with_capacity(lines.len()), Vec::new());
+    for line in lines {
+        cells.clear();
+        cells.extend(line.cells.split(|byte| *byte == b'\t'));
+        let places = places.get(&line.names.as_ptr()).map(Vec::as_slice).unwrap_or_default();
+        for (n, place) in places.iter().enumerate() {
+            if n > 0 {
+                text.push(b'\t');
+            }
+            text.extend_from_slice(place.and_then(|place| cells.get(place).copied()).unwrap_or(ABSENT_CELL));
+        }
+        text.push(b'\n');
+        ends.push(u32::try_from(text.len()).map_err(|_| "a page of more than 4 GiB")?);
+    }
+    Ok(Block { columns: columns.into_iter().map(Field::named).collect(), lines: text.into(), ends })
+}
+
+/// The value that a cell says.
+///
+/// # Errors
+/// In words why it cannot be carried.
+pub(super) fn value(cell: &[u8]) -> Result<Value, String> {
+    let text = cell_text(cell).ok_or("nothing where JSON should be")?;
+    exact::value(std::str::from_utf8(&text).map_err(|_| "it holds no UTF-8")?)
+}
+
+/// Goes on with the text of a cell's value, if it is a whole number or a text as it stands.
+pub(super) fn tell(kind: &Kind, cell: &[u8], text: &mut Vec<u8>) -> bool {
+    let plain = match cell {
+        [b'"', inside @ .., b'"'] if !inside.contains(&b'\\') => inside,
+        b"-0" => return false,
+        [b'1'..=b'9' | b'-', digits @ ..] if digits.len() < 18 && digits.iter().all(u8::is_ascii_digit) => cell,
+        b"0" => cell,
+        _ => return false,
+    };
+    let tells = *kind == Kind::Any;
+    if tells {
+        text.extend_from_slice(plain);
+    }
+    tells
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Record;
+    use serde_json::json;
+
+    fn cells(block: &Block) -> Vec<Vec<String>> {
+        let cell = |cell: &[u8]| String::from_utf8(cell.to_vec()).unwrap();
+        block.iter().map(|line| line.split(|byte| *byte == b'\t').map(cell).collect()).collect()
+    }
+
+    #[test]
+    fn rows_become_lines_under_one_row_of_columns() {
+        let text = r#"[{"id": 1, "b": "x\ty", "a": {"k":
+            [1, 2]}}, {"id": 2, "b": null, "a": 1.50}, {"a": 7, "id": "3"}, {"id": 4, "c": true, "c": false}]"#;
+        let lines = Line::list(text, "id").unwrap();
+        assert!(Arc::ptr_eq(&lines[0].names, &lines[1].names));
+        assert_eq!(lines[2].key(""), Some(&Value::Text("3".into())));
+        let block = block(&lines, "id").unwrap();
+        let names: Vec<&str> = block.columns.iter().map(|column| column.name.as_str()).collect();
+        assert_eq!(names, ["id", "a", "b", "c"]);
+        assert_eq!(
+            cells(&block),
+            [
+                ["1", "{\"k\":\\n            [1, 2]}", "\"x\\\\ty\"", "\\A"],
+                ["2", "1.50", "null", "\\A"],
+                ["\"3\"", "7", "\\A", "\\A"],
+                ["4", "\\A", "\\A", "false"],
+            ]
+        );
+        for line in block.iter() {
+            for cell in line.split(|byte| *byte == b'\t').filter(|cell| *cell != ABSENT_CELL) {
+                let read = value(cell).unwrap();
+                let mut told = Vec::new();
+                if tell(&Kind::Any, cell, &mut told) {
+                    assert_eq!(String::from_utf8(told).unwrap(), read.to_text());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn lines_say_what_records_say() {
+        let rows = json!([{"id": 7, "t": "ü\u{0}\"\\", "n": -12.5, "d": {"b": [], "a": null}}, {"id": 8, "x": true}]);
+        let records = Record::list(&rows.to_string(), "id").unwrap();
+        let block = block(&Line::list(&rows.to_string(), "id").unwrap(), "id").unwrap();
+        for (line, record) in block.iter().zip(&records) {
+            let cells = line.split(|byte| *byte == b'\t').zip(block.columns.iter());
+            let cells = cells.filter(|(cell, _)| *cell != ABSENT_CELL);
+            let read: Record = Record(cells.map(|(cell, field)| (field.name.clone(), value(cell).unwrap())).collect());
+            assert_eq!(read, *record);
+        }
+        for wrong in ["[1]", "[{\"id\": 1}", "[{\"id\": 1e99999999}]"] {
+            assert!(Line::list(wrong, "id").is_err(), "{wrong}");
+        }
+        assert_eq!(super::block(&[], "id").unwrap().rows(), 0);
+    }
+}
