@@ -24,6 +24,10 @@ use std::{
 use step::step;
 use wait4::Wait4 as _;
 
+/// As in the program itself.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// How often each tool runs.
 const ROUNDS: usize = 3;
 

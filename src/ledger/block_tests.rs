@@ -2,10 +2,10 @@
 
 use super::Ledger;
 use crate::{
-    model::{BatchId, BatchState, Digest, ItemState, LaneId, LaneKind, RunId},
+    model::{BatchId, Digest, ItemState, LaneId, RunId},
     ports::{
         BatchRow, ItemQuery, ItemRow, RecordBlock, Work,
-        fakes::{FakeWork, Trouble},
+        fakes::{FakeWork, Trouble, batch},
     },
 };
 use proptest::prelude::*;
@@ -14,25 +14,6 @@ use tempfile::TempDir;
 
 const LANE: &str = "users";
 const STATES: [ItemState; 4] = [ItemState::Pending, ItemState::Copied, ItemState::Verified, ItemState::Failed];
-
-fn batch(number: u64) -> BatchRow {
-    BatchRow {
-        batch: BatchId::new(format!("{LANE}-{number:04}")),
-        lane: LaneId::new(LANE),
-        kind: LaneKind::Records,
-        number,
-        state: BatchState::Done,
-        from: None,
-        next: None,
-        items: 0,
-        failed: 0,
-        bytes: 0,
-        attempts: 1,
-        error: String::new(),
-        started: None,
-        finished: None,
-    }
-}
 
 /// One write.
 #[derive(Debug, Clone)]

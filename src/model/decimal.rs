@@ -15,6 +15,9 @@ impl Decimal {
     /// The number that this text says (`-12`, `1.50`, `+3e-4`); `None` for any other text, and for `NaN` and infinities.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
+        if is_canonical(text) {
+            return Some(Self(text.to_owned()));
+        }
         let (negative, rest) = match text.as_bytes().first()? {
             b'-' => (true, &text[1..]),
             b'+' => (false, &text[1..]),
@@ -67,6 +70,15 @@ impl Decimal {
         let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
         (if whole == "0" { 0 } else { whole.len() }, fraction.len())
     }
+}
+
+/// Most numbers are said in their canonical text.
+fn is_canonical(text: &str) -> bool {
+    let number = text.strip_prefix('-').unwrap_or(text);
+    let (whole, fraction) = number.split_once('.').map_or((number, None), |(whole, part)| (whole, Some(part)));
+    let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let plain = digits(whole) && (whole == "0" || !whole.starts_with('0')) && text.len() <= LONGEST;
+    plain && fraction.map_or(text != "-0", |part| digits(part) && !part.ends_with('0'))
 }
 
 impl fmt::Display for Decimal {

@@ -226,12 +226,12 @@ impl io::Write for Count {
     }
 }
 
-/// A SHA-256.
+/// A digest of 256 bits: SHA-256 of bytes, BLAKE3 of records.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Digest(pub [u8; 32]);
 
 impl Digest {
-    /// Digest of these bytes.
+    /// SHA-256 of these bytes.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
         Self(Sha256::digest(bytes).into())

@@ -32,6 +32,11 @@ impl Block {
         self.ends.len()
     }
 
+    /// The cells of the keys.
+    pub fn keys(&self) -> impl Iterator<Item = &[u8]> {
+        self.iter().map(|line| line.split(|byte| *byte == b'\t').next().unwrap_or_default())
+    }
+
     /// The lines, without their ends.
     pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
         let mut from = 0;
@@ -96,8 +101,9 @@ pub trait BlockSource: Send + Sync {
     /// In words why it cannot be carried exactly.
     fn value(&self, kind: &Kind, cell: &[u8]) -> std::result::Result<Value, String>;
 
-    /// Goes on with the text of a cell that is not null, as [`Value::to_text`] has it of the [`Self::value`], if that can be
-    /// told without taking the cell apart. `false` if not: then nothing was added.
+    /// Goes on with the text of a cell that is not null, as [`Value::to_text`] has it of the [`Self::value`] in the form of
+    /// this kind, if that can be told without taking the cell apart. `false` if not: then nothing was added. The kind is
+    /// the column's; of a column of the kind `Any` any kind can be asked for.
     fn tell(&self, kind: &Kind, cell: &[u8], text: &mut Vec<u8>) -> bool;
 }
 
@@ -108,8 +114,8 @@ pub trait BlockStore: BlockSource {
     /// those of the block; the set may have more.
     async fn insert_block(&self, set: &SetRef, block: &Block) -> Result<Inserted>;
 
-    /// Whether a row of one of these keys stands in the set.
-    async fn stands(&self, set: &SetRef, keys: &[Key]) -> Result<bool>;
+    /// Whether a row with the key of one of these lines stands in the set.
+    async fn stands(&self, set: &SetRef, block: &Block) -> Result<bool>;
 
     /// The rows of these keys, in whichever order; a key that is not there is missing.
     async fn fetch_block(&self, set: &SetRef, keys: &[Key]) -> Result<Block>;
@@ -129,6 +135,10 @@ pub trait BlockStore: BlockSource {
 
     /// Writes the cell of a value that has the form of this kind.
     fn cell(&self, kind: &Kind, value: &Value, line: &mut Vec<u8>);
+
+    /// Writes the cell of the value of this kind that has this text, if the text says all. `false` if not: then nothing was
+    /// written.
+    fn told_cell(&self, kind: &Kind, text: &[u8], line: &mut Vec<u8>) -> bool;
 }
 
 /// The cell that stands for null.
@@ -170,16 +180,27 @@ fn unescaped(cell: &[u8]) -> Vec<u8> {
 
 /// Writes a text as a cell; `None` as null.
 pub fn push_cell(line: &mut Vec<u8>, text: Option<&str>) {
-    let Some(text) = text else { return line.extend_from_slice(NULL_CELL) };
-    for byte in text.bytes() {
-        match byte {
-            b'\\' => line.extend_from_slice(b"\\\\"),
-            b'\n' => line.extend_from_slice(b"\\n"),
-            b'\r' => line.extend_from_slice(b"\\r"),
-            b'\t' => line.extend_from_slice(b"\\t"),
-            byte => line.push(byte),
-        }
+    match text {
+        Some(text) => push_text(line, text.as_bytes()),
+        None => line.extend_from_slice(NULL_CELL),
     }
+}
+
+/// Writes a text as a cell.
+pub fn push_text(line: &mut Vec<u8>, text: &[u8]) {
+    let mut rest = text;
+    while let Some(at) = rest.iter().position(|byte| matches!(byte, b'\\' | b'\n' | b'\r' | b'\t')) {
+        line.extend_from_slice(&rest[..at]);
+        let letter = match rest[at] {
+            b'\n' => b'n',
+            b'\r' => b'r',
+            b'\t' => b't',
+            other => other,
+        };
+        line.extend_from_slice(&[b'\\', letter]);
+        rest = &rest[at + 1..];
+    }
+    line.extend_from_slice(rest);
 }
 
 #[cfg(test)]

@@ -24,6 +24,7 @@ pub use blobs::{
 };
 pub use blocks::{
     ABSENT_CELL, Block, BlockPage, BlockSource, BlockStore, Inserted, NULL_CELL, StretchDigest, cell_text, push_cell,
+    push_text,
 };
 pub use journal::{Journal, RunSummary};
 pub use probe::{Measurement, Probe, Reading};

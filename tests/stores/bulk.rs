@@ -1,4 +1,4 @@
-//! The promises of `BlockStore`, held against every store that moves rows in bulk.
+//! The promises of `BlockSource` and `BlockStore`, held against every store that moves rows in bulk.
 
 use super::{
     all, keys, numbers, set,
@@ -7,16 +7,17 @@ use super::{
 };
 use cutover::{
     model::{Field, Record, Value},
-    ports::{Block, BlockStore, Cursor, Inserted, StretchDigest},
+    ports::{ABSENT_CELL, Block, BlockSource, BlockStore, Cursor, Inserted, NULL_CELL, StretchDigest},
 };
 
 /// As many bytes as anybody wants.
 const MANY: usize = 1 << 30;
 
 /// The rows of a block.
-fn rows(blocks: &dyn BlockStore, block: &Block) -> Vec<Record> {
+fn rows(blocks: &dyn BlockSource, block: &Block) -> Vec<Record> {
     let row = |line: &[u8]| {
         let cells = line.split(|byte| *byte == b'\t').zip(&*block.columns);
+        let cells = cells.filter(|(cell, _)| *cell != ABSENT_CELL);
         let cell = |(cell, field): (&[u8], &Field)| (field.name.clone(), blocks.value(&field.kind, cell).unwrap());
         Record(cells.map(cell).collect())
     };
@@ -25,7 +26,7 @@ fn rows(blocks: &dyn BlockStore, block: &Block) -> Vec<Record> {
 
 /// Everything from this cursor on.
 async fn from(side: &Side, mut from: Cursor, most: u32, bytes: usize) -> Vec<Record> {
-    let blocks = side.store.blocks().unwrap();
+    let blocks = side.store.block_source().unwrap();
     let mut read = Vec::new();
     loop {
         let page = blocks.read_block(&side.items.set, &from, most, bytes).await.unwrap();
@@ -37,6 +38,34 @@ async fn from(side: &Side, mut from: Cursor, most: u32, bytes: usize) -> Vec<Rec
             None => return read,
         }
     }
+}
+
+/// What a store that gives rows in bulk promises: those that it gives one by one, in the same order, from the same cursors.
+pub(crate) async fn gives_in_bulk(side: &Side) {
+    let Some(source) = side.store.block_source() else { return };
+    let (store, items) = (side.store.as_ref(), &side.items.set);
+    assert_eq!(from(side, Cursor::START, 10, MANY).await, []);
+    let ids: Vec<i64> = (1..=90).collect();
+    side.put(&ids).await;
+    let wanted = all(store, items).await;
+    assert_eq!(source.shape(items).await.unwrap()[0].name, items.key, "{}: the key is first", side.name);
+    for most in [7, 90, 1000] {
+        assert_eq!(from(side, Cursor::START, most, MANY).await, wanted, "{} by {most}", side.name);
+    }
+    let first = store.read(items, &Cursor::START, 10).await.unwrap();
+    let rest = from(side, first.next.unwrap(), 50, MANY).await;
+    assert!(wanted.ends_with(&rest) && rest.len() >= wanted.len() - 10, "{}: one kind of cursor", side.name);
+    let block = source.read_block(items, &Cursor::START, 90, MANY).await.unwrap().block;
+    for line in block.iter() {
+        for (field, cell) in block.columns.iter().zip(line.split(|byte| *byte == b'\t')) {
+            let mut told = Vec::new();
+            if cell != NULL_CELL && cell != ABSENT_CELL && source.tell(&field.kind, cell, &mut told) {
+                let value = source.value(&field.kind, cell).unwrap();
+                assert_eq!(String::from_utf8(told).unwrap(), value.to_text(), "{}: {}", side.name, field.name);
+            }
+        }
+    }
+    side.remove(&ids).await;
 }
 
 /// Everything that is promised; of a store that does not move rows in bulk nothing is.
@@ -74,10 +103,13 @@ async fn stretches(side: &Side, blocks: &dyn BlockStore) {
     let mut fetched = rows(blocks, &fetched);
     fetched.sort_by_key(|row| row.key("id").unwrap().0.len());
     assert_eq!(fetched, side.items([7, 50]), "{}", side.name);
-    for (keys, stands) in [(&[999, 998][..], false), (&[999, 300], true), (&[], false)] {
-        let keys = numbers(keys.iter().copied());
-        assert_eq!(blocks.stands(items, &keys).await.unwrap(), stands, "{}: {keys:?}", side.name);
-    }
+    assert!(blocks.stands(items, &first.block).await.unwrap(), "{}", side.name);
+    side.table("empty", super::conforms::ITEMS);
+    assert!(!blocks.stands(&set("empty"), &first.block).await.unwrap(), "{}", side.name);
+    side.store.write(&set("empty"), &[item(300), item(77)]).await.unwrap();
+    assert!(blocks.stands(&set("empty"), &first.block).await.unwrap(), "{}", side.name);
+    side.store.delete(&set("empty"), &numbers([77])).await.unwrap();
+    assert!(!blocks.stands(&set("empty"), &first.block).await.unwrap(), "{}: 300 is beyond", side.name);
     let columns = ["id", "name"].map(str::to_owned);
     if let Some(whole) = blocks.digest(items, &columns, &Cursor::START).await.unwrap() {
         assert_eq!(whole.rows, 300, "{}", side.name);

@@ -2,7 +2,7 @@
 
 use super::{
     all,
-    bulk::moves_in_bulk,
+    bulk::{gives_in_bulk, moves_in_bulk},
     from, keys, numbers, record,
     sides::{self, Can, Side},
     text, web_sides,
@@ -27,6 +27,7 @@ async fn is_read(side: &Side) {
     changes(side).await;
     rows_that_come_and_go(side).await;
     parts(side).await;
+    gives_in_bulk(side).await;
     what_is_not_there(side).await;
 }
 

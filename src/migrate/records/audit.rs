@@ -10,13 +10,17 @@ use super::{
     judge::{self, Judged, JudgedPage},
     since::Marks,
     stretches::Stretches,
+    verdicts,
     verify::Standing,
 };
 use crate::{
     engine::StepContext,
     error::{Fault, FaultKind, Result},
-    migrate::lane::{Lane, Track},
-    model::{LaneId, LaneKind, LaneStage, Timestamp, text},
+    migrate::{
+        Verified,
+        lane::{Lane, Track},
+    },
+    model::{LaneId, LaneKind, LaneStage},
     plan::DatasetPlan,
     ports::{Cursor, ItemVerdict, VerdictRow, Work},
 };
@@ -75,6 +79,14 @@ pub(super) struct Standings {
     pub(super) reach: String,
 }
 
+impl Standings {
+    /// Of the run's own comparison, which is a whole one.
+    pub(super) fn of(found: &Verified) -> Self {
+        let Verified { same, standing, moved_on, left_out, .. } = *found;
+        Self { stage: Stage::Done, same, standing, moved_on, left_out, ..Self::default() }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Stage {
@@ -104,9 +116,7 @@ pub async fn audit(cx: &StepContext, dataset: &DatasetPlan, live: bool, again: b
     let begun = if let Some(begun) = begun.filter(|begun| !again && begun.stage != Stage::Done) {
         begun
     } else {
-        // A process that dies in between begins anew.
-        lane.note("verify", &serde_json::Value::Null).await?;
-        lane.once("forget earlier verdicts", cx.work.forget_verdicts(&lane.id)).await?;
+        verdicts::forget(&lane).await?;
         Standings { marks: Marks::take(&lane).await?, ..Standings::default() }
     };
     Auditor::new(&lane, live, begun).all().await?;
@@ -179,7 +189,7 @@ impl<'a> Auditor<'a> {
             while let Some(page) = judged.next().await {
                 let (page, count, next) = page?;
                 self.compared += count;
-                let rows = self.source(page, next.as_deref());
+                let rows = self.source(&page, next.as_deref());
                 let stage = next.map_or(Stage::Target(None), |next| Stage::Source(Some(next)));
                 self.reached(stage, &rows).await?;
             }
@@ -214,49 +224,26 @@ impl<'a> Auditor<'a> {
             self.begun.same += compared.same;
             self.begun.left_out += compared.left_out;
             self.compared += compared.same + compared.left_out + compared.doubtful.len() as u64;
-            let rows: Vec<VerdictRow> = judged.into_iter().flat_map(|page| self.source(page, None)).collect();
+            let rows: Vec<VerdictRow> = judged.iter().flat_map(|page| self.source(page, None)).collect();
             self.reached(Stage::Stretches(done + n + 1), &rows).await?;
         }
         self.reached(Stage::Target(None), &[]).await
     }
 
     /// Counts a judged page of the source; what is to be kept of it.
-    pub(super) fn source(&mut self, judged: JudgedPage, next: Option<&str>) -> Vec<VerdictRow> {
-        let mut rows = Vec::new();
-        for (key, judged, item) in judged.records {
-            // Why it failed when it was copied says more than that it is not there.
-            let why = item.filter(|item| !item.reason.is_empty()).map(|item| item.reason);
-            let (verdict, detail) = match judged {
-                Judged::Same => {
-                    self.begun.same += 1;
-                    continue;
-                }
-                Judged::MovedOn => {
-                    self.begun.moved_on += 1;
-                    continue;
-                }
-                Judged::LeftOut => {
-                    self.begun.left_out += 1;
-                    continue;
-                }
-                Judged::Kept => {
-                    self.begun.standing += 1;
-                    continue;
-                }
-                Judged::Missing { late: true } => (ItemVerdict::OnlyInSource, "written since the lane copied".into()),
-                Judged::Missing { late: false } => (ItemVerdict::OnlyInSource, why.unwrap_or_default()),
-                Judged::Different { fields, .. } => (ItemVerdict::Differs, fields.join(", ")),
-                Judged::Moving { fields } => (ItemVerdict::Moving, fields.join(", ")),
-            };
-            rows.push(self.row(key, verdict, &detail));
+    pub(super) fn source(&mut self, judged: &JudgedPage, next: Option<&str>) -> Vec<VerdictRow> {
+        for (_, judged, _) in &judged.records {
+            match judged {
+                Judged::Same => self.begun.same += 1,
+                Judged::MovedOn => self.begun.moved_on += 1,
+                Judged::LeftOut => self.begun.left_out += 1,
+                Judged::Kept => self.begun.standing += 1,
+                // These are counted by their verdicts.
+                Judged::Missing { .. } | Judged::Different { .. } | Judged::Moving { .. } => {}
+            }
         }
         self.begun.same += judged.moving;
-        if judged.keyless > 0 {
-            let place = next.unwrap_or("the end");
-            let detail = format!("{} records without a key, or twice on one page", judged.keyless);
-            rows.push(self.row(format!("(no key) before {place}"), ItemVerdict::OnlyInSource, &detail));
-        }
-        rows
+        verdicts::on_page(self.lane, judged, next)
     }
 
     /// Judges what only the target has. Not one row is read if the counts say that there are none.
@@ -275,31 +262,20 @@ impl<'a> Auditor<'a> {
             let alone = judge::alone(lane, self.live, &standing, &page.records).await?;
             self.begun.standing += alone.standing;
             self.begun.moved_on += alone.moved_on;
-            let rows: Vec<VerdictRow> = alone.extra.into_iter().map(|(key, late)| self.extra(key, late)).collect();
+            let rows: Vec<VerdictRow> =
+                alone.extra.into_iter().map(|(key, late)| verdicts::extra(lane, key, late)).collect();
             let next = page.next.and_then(|next| next.0);
             self.reached(next.map_or(Stage::Done, |next| Stage::Target(Some(next))), &rows).await?;
         }
         self.reached(Stage::Done, &[]).await
     }
 
-    /// A row that only the target has. `late`: the run wrote it.
-    pub(super) fn extra(&self, key: String, late: bool) -> VerdictRow {
-        let detail = if late { "deleted in the source since the lane copied" } else { "not the run's" };
-        self.row(key, ItemVerdict::OnlyInTarget, detail)
-    }
-
-    fn row(&self, key: String, verdict: ItemVerdict, detail: &str) -> VerdictRow {
-        VerdictRow { lane: self.lane.id.clone(), key, verdict, detail: text::clean(detail, 300), at: Timestamp::now() }
-    }
-
     /// Keeps what was found, then how far that is: a page that is judged twice is kept once, by its keys.
     async fn reached(&mut self, stage: Stage, rows: &[VerdictRow]) -> Result<()> {
         let lane: &Track<'_> = self.lane;
-        if !rows.is_empty() {
-            lane.once("keep verdicts", lane.cx.work.judge(rows)).await?;
-        }
+        verdicts::keep(lane, rows).await?;
         self.begun.stage = stage;
-        lane.note("verify", &serde_json::to_value(&self.begun).unwrap_or_default()).await?;
+        verdicts::sum_up(lane, &self.begun).await?;
         lane.cx.report.note(None, format!("{}: {} records compared", lane.id, self.compared));
         lane.cx.signals.breathe().await
     }

@@ -2,7 +2,7 @@
 //!
 //! `parts` says what the main pass reads, `batch` moves one batch record by record and `bulk` as one, `passes` finds what else
 //! must move, `follow` does so until the drain, with `sweep`; `judge` compares a page, `stretches` whole stretches, `verify` and
-//! `audit` all of them (for the run, and for a person who asks), `since` what may have changed after that; `sides` lays one
+//! `audit` all of them (for the run, and for a person who asks), `since` what may have changed after that, and `verdicts` is what they keep; `sides` lays one
 //! record open, `repair` mends. What the order of writes to the
 //! ledger guarantees: an item's `before` is durable before the target is touched, and a batch is `Done` only after the
 //! target has acknowledged it, so that a process that dies anywhere is resumed without loss.
@@ -23,6 +23,7 @@ mod since;
 mod standing;
 mod stretches;
 mod sweep;
+mod verdicts;
 mod verify;
 
 pub use audit::{RecordAudit, audit, audited};

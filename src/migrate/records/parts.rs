@@ -183,25 +183,11 @@ async fn note_watermark(lane: &Lane<'_>, mark: Option<Timestamp>) -> Result<()> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{BatchId, LaneId, LaneKind};
+    use crate::ports::fakes::batch;
 
     fn row(number: u64, from: Option<&str>, next: Option<&str>, state: BatchState) -> BatchRow {
-        BatchRow {
-            batch: BatchId::new(format!("users-{number:04}")),
-            lane: LaneId::new("users"),
-            kind: LaneKind::Records,
-            number,
-            state,
-            from: from.map(ToOwned::to_owned),
-            next: next.map(ToOwned::to_owned),
-            items: 1,
-            failed: 0,
-            bytes: 0,
-            attempts: 1,
-            error: String::new(),
-            started: None,
-            finished: None,
-        }
+        let (from, next) = (from.map(ToOwned::to_owned), next.map(ToOwned::to_owned));
+        BatchRow { state, from, next, items: 1, ..batch(number) }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use super::{
     batch::NO_KEY,
     judge,
     passes::held_back,
+    verdicts,
     verify::Standing,
     watermark_of,
 };
@@ -112,7 +113,7 @@ async fn conclude(lane: &Lane<'_>, begun: Standings, marks: &Marks, next: Option
     }
     let same = same.saturating_sub(sum(ItemVerdict::Same));
     let now = Standings { same, marks: next, reach, ..begun };
-    lane.note("verify", &serde_json::to_value(&now).unwrap_or_default()).await
+    verdicts::sum_up(lane, &now).await
 }
 
 struct Since<'a> {
@@ -164,11 +165,11 @@ impl Since<'_> {
         let elsewhere: Vec<Key> = keys.iter().filter(|key| !records.contains_key(&key.0)).cloned().collect();
         let judged = judge::page(lane, self.live, records.into_values().collect()).await?;
         let mut auditor = Auditor::new(lane, self.live, Standings::default());
-        let mut rows = auditor.source(judged, None);
+        let mut rows = auditor.source(&judged, None);
         let there: BTreeMap<String, Record> = lane.fetch(&lane.new, &elsewhere).await?;
         let there: Vec<Record> = by_key(there.into_values().collect(), &lane.new.set.key).into_values().collect();
         let alone = judge::alone(lane, self.live, &self.standing, &there).await?;
-        rows.extend(alone.extra.into_iter().map(|(key, late)| auditor.extra(key, late)));
+        rows.extend(alone.extra.into_iter().map(|(key, late)| verdicts::extra(lane, key, late)));
         let told: BTreeSet<&str> = rows.iter().map(|row| row.key.as_str()).collect();
         let limit = u32::try_from(keys.len()).unwrap_or(u32::MAX);
         let known = keys.iter().map(|key| key.0.clone()).collect();
@@ -179,9 +180,7 @@ impl Since<'_> {
         let mended: Vec<VerdictRow> =
             mended.map(|row| VerdictRow { verdict: ItemVerdict::Same, detail: String::new(), at, ..row }).collect();
         rows.extend(mended);
-        if !rows.is_empty() {
-            lane.once("keep verdicts", lane.cx.work.judge(&rows)).await?;
-        }
+        verdicts::keep(lane, &rows).await?;
         lane.cx.report.note(None, format!("{}: {} records compared", lane.id, self.compared));
         lane.cx.signals.breathe().await
     }

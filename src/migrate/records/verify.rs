@@ -2,9 +2,11 @@
 
 use super::{
     Which,
+    audit::Standings,
     judge::{self, Judged},
     pump,
     stretches::{Compared, Stretches},
+    verdicts,
 };
 use crate::{
     engine::StepContext,
@@ -63,6 +65,7 @@ struct Verifier<'a> {
 impl Verifier<'_> {
     async fn all(&self) -> Result<Verified> {
         let lane = self.lane;
+        verdicts::forget(lane).await?;
         lane.take_stock().await?;
         lane.meter.set_total(Some(lane.count(&lane.old).await?));
         if let Some(stretches) = Stretches::of(lane).await? {
@@ -81,6 +84,7 @@ impl Verifier<'_> {
         self.only_in_target().await?;
         lane.take_stock().await?;
         let mut found = self.found().clone();
+        verdicts::sum_up(lane, &Standings::of(&found)).await?;
         found.conclude(Timestamp::now());
         Ok(found)
     }
@@ -205,6 +209,7 @@ impl Verifier<'_> {
         let lane = self.lane;
         let total = records.len() as u64;
         let judged = judge::page(lane, self.live, records).await?;
+        verdicts::keep(lane, &verdicts::on_page(lane, &judged, None)).await?;
         let mut same = Vec::new();
         let mut wrong: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (key, judged, item) in &judged.records {
@@ -323,6 +328,8 @@ impl Verifier<'_> {
         let mut pages = pin!(lane.pages(&lane.new, Which::All, Cursor::START, limit));
         while let Some(read) = pages.next().await {
             let found = judge::alone(lane, self.live, &standing, &read?.page.records).await?;
+            let extra = found.extra.iter().map(|(key, late)| verdicts::extra(lane, key.clone(), *late));
+            verdicts::keep(lane, &extra.collect::<Vec<_>>()).await?;
             let mut sums = self.found();
             sums.standing += found.standing;
             sums.moved_on += found.moved_on;

@@ -92,10 +92,11 @@ impl BlockStore for FakeStore {
         .await
     }
 
-    async fn stands(&self, set: &SetRef, keys: &[Key]) -> Result<bool> {
+    async fn stands(&self, set: &SetRef, block: &Block) -> Result<bool> {
         self.around("stands", |sets| {
             let rows = sets.rows_mut(&set.name);
-            Ok(keys.iter().any(|key| rows.contains_key(&order(key))))
+            let key = |cell: &[u8]| Key(self.value(&Kind::Any, cell).unwrap().to_text());
+            Ok(block.keys().any(|cell| rows.contains_key(&order(&key(cell)))))
         })
         .await
     }
@@ -131,6 +132,10 @@ impl BlockStore for FakeStore {
             Ok(Some(StretchDigest { rows: page.records.len() as u64, digest: Digest::of(&text).to_hex() }))
         })
         .await
+    }
+
+    fn told_cell(&self, _kind: &Kind, _text: &[u8], _line: &mut Vec<u8>) -> bool {
+        false
     }
 
     fn cell(&self, _kind: &Kind, value: &Value, line: &mut Vec<u8>) {

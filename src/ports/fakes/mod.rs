@@ -11,7 +11,7 @@ mod write_back;
 
 pub(crate) use blobs::FakeBucket;
 pub(crate) use records::FakeStore;
-pub(crate) use work::FakeWork;
+pub(crate) use work::{FakeWork, batch};
 pub(crate) use write_back::FakeTable;
 
 use crate::{

@@ -3,7 +3,7 @@
 use super::Trouble;
 use crate::{
     error::{FaultKind, Result},
-    model::{BatchId, ItemState, LaneId, LaneKind, RunId, Tally},
+    model::{BatchId, BatchState, ItemState, LaneId, LaneKind, RunId, Tally},
     ports::{
         BatchQuery, BatchRow, ConflictRow, ItemQuery, ItemRow, ItemVerdict, PartSent, RecordBlock, UploadRow,
         VerdictQuery, VerdictRow, Work,
@@ -357,5 +357,25 @@ impl Work for FakeWork {
 
     async fn conflicts(&self) -> Result<Vec<ConflictRow>> {
         self.around("conflicts", |tables| tables.conflicts.values().cloned().collect()).await
+    }
+}
+
+/// A finished batch of the lane `users` with this number and nothing in it.
+pub(crate) fn batch(number: u64) -> BatchRow {
+    BatchRow {
+        batch: BatchId::new(format!("users-{number:04}")),
+        lane: LaneId::new("users"),
+        kind: LaneKind::Records,
+        number,
+        state: BatchState::Done,
+        from: None,
+        next: None,
+        items: 0,
+        failed: 0,
+        bytes: 0,
+        attempts: 1,
+        error: String::new(),
+        started: None,
+        finished: None,
     }
 }

@@ -3,21 +3,16 @@
 //!
 //! Pure. Must never enter: which page comes next.
 
-use super::{
-    shape::Row,
-    spot::Keyed,
-};
+use super::{shape::Row, spot::Keyed};
 use crate::{
     adapters::records::exact,
-    model::{Field, Kind, Value},
+    model::{Field, Kind, Value, document},
     ports::{ABSENT_CELL, Block, cell_text, push_cell},
 };
-use serde::{
-    de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor},
-};
+use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     fmt,
     sync::Arc,
 };
@@ -38,11 +33,8 @@ impl Keyed for Line {
 }
 
 impl Row for Line {
-    fn list(text: &str, key: &str) -> serde_json::Result<Vec<Self>> {
-        let mut reader = serde_json::Deserializer::from_str(text);
-        let lines = reader.deserialize_seq(Rows { key })?;
-        reader.end()?;
-        Ok(lines)
+    fn list<'de, D: Deserializer<'de>>(list: D, key: &str) -> Result<Vec<Self>, D::Error> {
+        list.deserialize_seq(Rows { key })
     }
 }
 
@@ -143,32 +135,41 @@ impl Visitor<'_> for Name<'_> {
     }
 }
 
-/// The lines under one row of columns: the key first, then every name that any of them has, in the order of the names. Of
-/// two fields of the same name the later one counts, as everywhere in JSON.
+/// The lines under one row of columns: the key first, then the names of the first row as they stand there, then every other
+/// one. Of two fields of the same name the later one counts, as everywhere in JSON.
 ///
 /// # Errors
 /// In words: there is more than a block can hold.
 pub(super) fn block(lines: &[Line], key: &str) -> Result<Block, String> {
     let layouts: HashMap<*const String, &Arc<[String]>> =
         lines.iter().map(|line| (line.names.as_ptr(), &line.names)).collect();
-    let others: BTreeSet<&str> =
-        layouts.values().flat_map(|names| names.iter()).map(String::as_str).filter(|name| *name != key).collect();
-    let columns: Vec<&str> = std::iter::once(key).chain(others).collect();
+    let mut columns = vec![key];
+    let mut known = HashSet::from([key]);
+    let first = lines.first().map(|line| &line.names);
+    let others: BTreeSet<&String> = layouts.values().flat_map(|names| names.iter()).collect();
+    let names = first.into_iter().flat_map(|names| names.iter()).chain(others).map(String::as_str);
+    columns.extend(names.filter(|name| known.insert(name)));
     let place = |names: &[String], column: &str| names.iter().rposition(|name| name == column);
-    let places: HashMap<*const String, Vec<Option<usize>>> = layouts
-        .iter()
-        .map(|(at, names)| (*at, columns.iter().map(|column| place(names, column)).collect()))
-        .collect();
+    let places = |names: &[String]| columns.iter().map(|column| place(names, column)).collect();
+    let places: HashMap<*const String, Vec<Option<usize>>> =
+        layouts.iter().map(|(at, names)| (*at, places(names))).collect();
+    let straight = |places: &[Option<usize>], line: &Line| {
+        places.len() == line.names.len() && places.iter().enumerate().all(|(n, place)| *place == Some(n))
+    };
     let (mut text, mut ends, mut cells) = (Vec::new(), Vec::with_capacity(lines.len()), Vec::new());
     for line in lines {
-        cells.clear();
-        cells.extend(line.cells.split(|byte| *byte == b'\t'));
         let places = places.get(&line.names.as_ptr()).map(Vec::as_slice).unwrap_or_default();
-        for (n, place) in places.iter().enumerate() {
-            if n > 0 {
-                text.push(b'\t');
+        if straight(places, line) {
+            text.extend_from_slice(&line.cells);
+        } else {
+            cells.clear();
+            cells.extend(line.cells.split(|byte| *byte == b'\t'));
+            for (n, place) in places.iter().enumerate() {
+                if n > 0 {
+                    text.push(b'\t');
+                }
+                text.extend_from_slice(place.and_then(|place| cells.get(place).copied()).unwrap_or(ABSENT_CELL));
             }
-            text.extend_from_slice(place.and_then(|place| cells.get(place).copied()).unwrap_or(ABSENT_CELL));
         }
         text.push(b'\n');
         ends.push(u32::try_from(text.len()).map_err(|_| "a page of more than 4 GiB")?);
@@ -185,27 +186,107 @@ pub(super) fn value(cell: &[u8]) -> Result<Value, String> {
     exact::value(std::str::from_utf8(&text).map_err(|_| "it holds no UTF-8")?)
 }
 
-/// Goes on with the text of a cell's value, if it is a whole number or a text as it stands.
+/// Goes on with the text that a cell's value has in the form of this kind, where the cell says just that.
 pub(super) fn tell(kind: &Kind, cell: &[u8], text: &mut Vec<u8>) -> bool {
-    let plain = match cell {
-        [b'"', inside @ .., b'"'] if !inside.contains(&b'\\') => inside,
-        b"-0" => return false,
-        [b'1'..=b'9' | b'-', digits @ ..] if digits.len() < 18 && digits.iter().all(u8::is_ascii_digit) => cell,
-        b"0" => cell,
-        _ => return false,
+    let told = match kind {
+        Kind::Any => string(cell).or_else(|| whole(cell, 18, true)),
+        Kind::Int { bits, signed } => whole(cell, usize::from(*bits) * 3 / 10 - 1, *signed),
+        Kind::Text { max, .. } => string(cell).filter(|text| max.is_none_or(|max| text.len() as u64 <= max)),
+        Kind::Bool => Some(cell).filter(|cell| matches!(*cell, b"true" | b"false")),
+        Kind::Decimal { digits, scale } => decimal(string(cell).unwrap_or(cell), *digits, *scale),
+        Kind::Json if cell.starts_with(b"{") || cell.starts_with(b"[") => {
+            let said = cell_text(cell);
+            let said = said.as_deref().and_then(|said| std::str::from_utf8(said).ok());
+            return said.is_some_and(|said| document::tell(said, text));
+        }
+        _ => None,
     };
-    let tells = *kind == Kind::Any;
-    if tells {
-        text.extend_from_slice(plain);
+    text.extend_from_slice(told.unwrap_or_default());
+    told.is_some()
+}
+
+/// A text that stands as it is.
+fn string(cell: &[u8]) -> Option<&[u8]> {
+    match cell {
+        [b'"', inside @ .., b'"'] if !inside.contains(&b'\\') => Some(inside),
+        _ => None,
     }
-    tells
+}
+
+/// A whole number of at most so many digits.
+fn whole(cell: &[u8], most: usize, signed: bool) -> Option<&[u8]> {
+    let digits = if signed { cell.strip_prefix(b"-").unwrap_or(cell) } else { cell };
+    let plain = matches!(digits, [b'1'..=b'9', ..]) || cell == b"0";
+    (plain && digits.len() <= most && digits.iter().all(u8::is_ascii_digit)).then_some(cell)
+}
+
+/// A number of at most fifteen digits, which every store keeps, without zeros at its end that say nothing.
+fn decimal(said: &[u8], digits: Option<u16>, scale: Option<u16>) -> Option<&[u8]> {
+    let number = said.strip_prefix(b"-").unwrap_or(said);
+    let point = number.iter().position(|byte| *byte == b'.').unwrap_or(number.len());
+    let (before, fraction) = (whole(&number[..point], 15, false)?, number.get(point + 1..).unwrap_or_default());
+    if fraction.is_empty() != (point == number.len()) || number.len() > 16 || !fraction.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let zeros = fraction.iter().rev().take_while(|byte| **byte == b'0').count();
+    let behind = fraction.len() - zeros;
+    let before = if before == b"0" { 0 } else { before.len() };
+    let room = |most: Option<u16>| most.map_or(usize::MAX, usize::from);
+    let fits = behind <= room(scale) && before <= room(digits).saturating_sub(scale.map_or(behind, usize::from));
+    let end = said.len() - zeros - usize::from(behind == 0 && !fraction.is_empty());
+    Some(&said[..end]).filter(|told| fits && *told != b"-0")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::model::Record;
+    use proptest::prelude::*;
     use serde_json::json;
+
+    const KINDS: [Kind; 9] = [
+        Kind::Any,
+        Kind::Bool,
+        Kind::Int { bits: 64, signed: true },
+        Kind::Int { bits: 16, signed: false },
+        Kind::Decimal { digits: None, scale: None },
+        Kind::Decimal { digits: Some(5), scale: Some(2) },
+        Kind::Decimal { digits: Some(6), scale: None },
+        Kind::Text { max: Some(3), nul: false },
+        Kind::Json,
+    ];
+
+    fn list<R: Row>(text: &str) -> serde_json::Result<Vec<R>> {
+        R::list(&mut serde_json::Deserializer::from_str(text), "id")
+    }
+
+    /// What is told is what the value's form would say.
+    fn agrees(kind: &Kind, cell: &[u8]) {
+        let mut told = b"before".to_vec();
+        if tell(kind, cell, &mut told) {
+            let taken = kind.take(value(cell).unwrap()).unwrap_or_else(|misfit| panic!("{kind:?}: {misfit}"));
+            assert_eq!(String::from_utf8(told).unwrap(), format!("before{}", taken.to_text()), "{kind:?}");
+        } else {
+            assert_eq!(told, b"before");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_told_is_what_would_be_taken(
+            number in "-?(0|[1-9][0-9]{0,5})([.][0-9]{1,5})?", text in "[a-z0-9.-]{0,4}", quoted: bool
+        ) {
+            let cells = [number.clone(), format!("\"{number}\""), format!("\"{text}\""), format!("{{\"{text}\": [{number}]}}")];
+            for kind in KINDS {
+                for cell in &cells {
+                    // A number in a document may be one that is written otherwise.
+                    if !quoted || value(cell.as_bytes()).is_ok() {
+                        agrees(&kind, cell.as_bytes());
+                    }
+                }
+            }
+        }
+    }
 
     fn cells(block: &Block) -> Vec<Vec<String>> {
         let cell = |cell: &[u8]| String::from_utf8(cell.to_vec()).unwrap();
@@ -216,18 +297,18 @@ mod tests {
     fn rows_become_lines_under_one_row_of_columns() {
         let text = r#"[{"id": 1, "b": "x\ty", "a": {"k":
             [1, 2]}}, {"id": 2, "b": null, "a": 1.50}, {"a": 7, "id": "3"}, {"id": 4, "c": true, "c": false}]"#;
-        let lines = Line::list(text, "id").unwrap();
+        let lines = list::<Line>(text).unwrap();
         assert!(Arc::ptr_eq(&lines[0].names, &lines[1].names));
         assert_eq!(lines[2].key(""), Some(&Value::Text("3".into())));
         let block = block(&lines, "id").unwrap();
         let names: Vec<&str> = block.columns.iter().map(|column| column.name.as_str()).collect();
-        assert_eq!(names, ["id", "a", "b", "c"]);
+        assert_eq!(names, ["id", "b", "a", "c"]);
         assert_eq!(
             cells(&block),
             [
-                ["1", "{\"k\":\\n            [1, 2]}", "\"x\\\\ty\"", "\\A"],
-                ["2", "1.50", "null", "\\A"],
-                ["\"3\"", "7", "\\A", "\\A"],
+                ["1", "\"x\\\\ty\"", "{\"k\":\\n            [1, 2]}", "\\A"],
+                ["2", "null", "1.50", "\\A"],
+                ["\"3\"", "\\A", "7", "\\A"],
                 ["4", "\\A", "\\A", "false"],
             ]
         );
@@ -238,6 +319,9 @@ mod tests {
                 if tell(&Kind::Any, cell, &mut told) {
                     assert_eq!(String::from_utf8(told).unwrap(), read.to_text());
                 }
+                for kind in KINDS {
+                    agrees(&kind, cell);
+                }
             }
         }
     }
@@ -245,8 +329,8 @@ mod tests {
     #[test]
     fn lines_say_what_records_say() {
         let rows = json!([{"id": 7, "t": "ü\u{0}\"\\", "n": -12.5, "d": {"b": [], "a": null}}, {"id": 8, "x": true}]);
-        let records = Record::list(&rows.to_string(), "id").unwrap();
-        let block = block(&Line::list(&rows.to_string(), "id").unwrap(), "id").unwrap();
+        let records = list::<Record>(&rows.to_string()).unwrap();
+        let block = block(&list::<Line>(&rows.to_string()).unwrap(), "id").unwrap();
         for (line, record) in block.iter().zip(&records) {
             let cells = line.split(|byte| *byte == b'\t').zip(block.columns.iter());
             let cells = cells.filter(|(cell, _)| *cell != ABSENT_CELL);
@@ -254,7 +338,7 @@ mod tests {
             assert_eq!(read, *record);
         }
         for wrong in ["[1]", "[{\"id\": 1}", "[{\"id\": 1e99999999}]"] {
-            assert!(Line::list(wrong, "id").is_err(), "{wrong}");
+            assert!(list::<Line>(wrong).is_err(), "{wrong}");
         }
         assert_eq!(super::block(&[], "id").unwrap().rows(), 0);
     }

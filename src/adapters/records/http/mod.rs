@@ -114,8 +114,7 @@ impl BlockSource for HttpStore {
     async fn read_block(&self, set: &SetRef, from: &Cursor, rows: u32, _bytes: usize) -> Result<BlockPage> {
         let doing = format!("read {} from {}", set.name, self.name);
         let Came { rows, next, total, as_of, .. } = self.came::<Line>(&doing, set, None, from, rows).await?;
-        let block =
-            lines::block(&rows, &set.key).map_err(|why| Fault::new(FaultKind::Refused, doing).detail(why))?;
+        let block = lines::block(&rows, &set.key).map_err(|why| Fault::new(FaultKind::Refused, doing).detail(why))?;
         Ok(BlockPage { block, next, total, as_of })
     }
 

@@ -123,8 +123,7 @@ impl Pages<'_> {
             Some(anchor) => self.joined_page(&mut spot, anchor, seen.is_some(), told).await?,
             None => told,
         };
-        let end =
-            Seam { came: sheet.rows.len(), first, last: sheet.rows.last().and_then(|row| key_of(row, key)) };
+        let end = Seam { came: sheet.rows.len(), first, last: sheet.rows.last().and_then(|row| key_of(row, key)) };
         let came = end.came;
         if let Some(anchor) = &anchor {
             sheet.rows = behind(sheet.rows, anchor, key);
@@ -315,7 +314,13 @@ impl Pages<'_> {
     }
 
     /// As much of a page as is wanted.
-    fn portion<R: Row>(&self, here: Place, mut sheet: Sheet<R>, as_of: Option<Timestamp>, next: Option<Place>) -> Result<Came<R>> {
+    fn portion<R: Row>(
+        &self,
+        here: Place,
+        mut sheet: Sheet<R>,
+        as_of: Option<Timestamp>,
+        next: Option<Place>,
+    ) -> Result<Came<R>> {
         if sheet.rows.len() <= self.limit() {
             return Ok(page(sheet, as_of, next.map(Spot::at)));
         }

@@ -1,8 +1,9 @@
 //! What an answer says and what a request brings, by the places and templates of the plan. Pure: bytes in, values out.
 //!
-//! An answer is walked once for its outline, and each row once more for its values (`exact`). Must never enter: sending,
+//! An answer is walked once for its outline and its rows, and each value once more (`exact`). Must never enter: sending,
 //! and which page comes next.
 
+use super::spot::Keyed;
 use crate::{
     adapters::{
         records::exact,
@@ -13,19 +14,26 @@ use crate::{
     plan::{Outcomes, ReadShape, Sending, WriteShape},
     ports::WriteOutcome,
 };
-use super::spot::Keyed;
+use serde::{
+    Deserialize as _, Deserializer,
+    de::{DeserializeSeed, MapAccess, Visitor},
+};
 use serde_json::{Value as Json, value::RawValue};
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    marker::PhantomData,
+};
 
 /// A form in which rows are read.
 pub(super) trait Row: Keyed + Sized {
-    /// The rows of this list.
-    fn list(text: &str, key: &str) -> serde_json::Result<Vec<Self>>;
+    /// The rows of a list.
+    fn list<'de, D: Deserializer<'de>>(list: D, key: &str) -> Result<Vec<Self>, D::Error>;
 }
 
 impl Row for Record {
-    fn list(text: &str, _key: &str) -> serde_json::Result<Vec<Self>> {
-        let rows: Vec<exact::Row> = serde_json::from_str(text)?;
+    fn list<'de, D: Deserializer<'de>>(list: D, _key: &str) -> Result<Vec<Self>, D::Error> {
+        let rows: Vec<exact::Row> = Vec::deserialize(list)?;
         Ok(rows.into_iter().map(|exact::Row(record)| record).collect())
     }
 }
@@ -61,9 +69,9 @@ pub(super) fn sheet<R: Row>(shape: &ReadShape, key: &str, body: &[u8]) -> Result
         let rows = rows(text, key)?;
         return Ok(Sheet { rows, next: Next::Unsaid, total: None, gone: Vec::new() });
     }
-    let fields = outline(text)?;
-    let Some(list) = at(&fields, &shape.rows)?.filter(|list| list.starts_with('[')) else {
-        return Err(format!("no list of rows at `{}`", shape.rows));
+    let (fields, rows) = match at_once(text, &shape.rows, key) {
+        Some(whole) => whole,
+        None => step_by_step(text, &shape.rows, key)?,
     };
     let next = match at(&fields, &shape.next)? {
         None => Next::Unsaid,
@@ -78,10 +86,70 @@ pub(super) fn sheet<R: Row>(shape: &ReadShape, key: &str, body: &[u8]) -> Result
         Some(list) => tombs(list, key)?,
         None => Vec::new(),
     };
-    Ok(Sheet { rows: rows(list, key)?, next, total, gone })
+    Ok(Sheet { rows, next, total, gone })
 }
 
 type Outline<'a> = BTreeMap<String, &'a RawValue>;
+
+/// The outline and the rows in one walk, where the list stands right below the answer; `None` if they are not there, or
+/// anything is wrong.
+fn at_once<'a, R: Row>(text: &'a str, list: &str, key: &str) -> Option<(Outline<'a>, Vec<R>)> {
+    let list = list.strip_prefix('/').filter(|name| !name.contains(['/', '~']))?;
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let (fields, rows) = reader.deserialize_map(Whole { list, key, rows: PhantomData }).ok()?;
+    reader.end().ok()?;
+    Some((fields, rows?))
+}
+
+/// The same in two walks: whatever is wrong is said.
+fn step_by_step<'a, R: Row>(text: &'a str, list: &str, key: &str) -> Result<(Outline<'a>, Vec<R>), String> {
+    let fields = outline(text)?;
+    let Some(found) = at(&fields, list)?.filter(|found| found.starts_with('[')) else {
+        return Err(format!("no list of rows at `{list}`"));
+    };
+    let rows = rows(found, key)?;
+    Ok((fields, rows))
+}
+
+/// An answer with its list of rows under this name.
+struct Whole<'k, R> {
+    list: &'k str,
+    key: &'k str,
+    rows: PhantomData<R>,
+}
+
+impl<'de, R: Row> Visitor<'de> for Whole<'_, R> {
+    type Value = (Outline<'de>, Option<Vec<R>>);
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let (mut fields, mut rows) = (Outline::new(), None);
+        while let Some(name) = map.next_key::<String>()? {
+            if name == self.list {
+                rows = Some(map.next_value_seed(List { key: self.key, rows: PhantomData })?);
+            } else {
+                fields.insert(name, map.next_value()?);
+            }
+        }
+        Ok((fields, rows))
+    }
+}
+
+struct List<'k, R> {
+    key: &'k str,
+    rows: PhantomData<R>,
+}
+
+impl<'de, R: Row> DeserializeSeed<'de> for List<'_, R> {
+    type Value = Vec<R>;
+
+    fn deserialize<D: Deserializer<'de>>(self, list: D) -> Result<Vec<R>, D::Error> {
+        R::list(list, self.key)
+    }
+}
 
 fn outline(text: &str) -> Result<Outline<'_>, String> {
     let neither = !text.trim_start().starts_with('{');
@@ -109,7 +177,9 @@ fn at<'a>(fields: &Outline<'a>, pointer: &str) -> Result<Option<&'a str>, String
 }
 
 fn rows<R: Row>(list: &str, key: &str) -> Result<Vec<R>, String> {
-    R::list(list, key).map_err(|error| no_json(list, &error))
+    let mut reader = serde_json::Deserializer::from_str(list);
+    let rows = R::list(&mut reader, key).and_then(|rows| reader.end().map(|()| rows));
+    rows.map_err(|error| no_json(list, &error))
 }
 
 fn json(text: &str) -> Result<Json, String> {
@@ -309,10 +379,7 @@ mod tests {
     fn pages_of_both_presets() {
         let django =
             read(Preset::DjangoRest, br#"{"count": 3, "next": "http://h/?page=2", "results": [{"id": 1}]}"#).unwrap();
-        assert_eq!(
-            (django.total, django.next, django.rows.len()),
-            (Some(3), Next::More("http://h/?page=2".into()), 1)
-        );
+        assert_eq!((django.total, django.next, django.rows.len()), (Some(3), Next::More("http://h/?page=2".into()), 1));
         let workers =
             br#"{"success": true, "result": [{"id": 1}], "result_info": {"cursor": "x", "deleted": [7, {"id": "a"}]}}"#;
         let workers = read(Preset::WorkersApi, workers).unwrap();

@@ -1,125 +1,77 @@
 //! Rows in bulk, out of a file and into it: one transaction for a whole block, so that it goes in as one or not at all.
 //!
-//! A cell is a letter for the form of its value and the value's text. What a column would keep otherwise than it was given
-//! is found before the first statement, and refuses the block. Must never enter: an upsert; a row that stands there is
+//! What a column would keep otherwise than it was given refuses the block.
+//! Neighbours: `cells` of `sql` has the form of a line. Must never enter: an upsert; a row that stands there is
 //! somebody else's.
 
 use super::{
-    super::sql::{Column, Table, span::Span},
+    super::sql::{self, Column, Table, cells, span::Span},
     LiteStore,
-    engine::{Cells, Engine, Ran, Statement},
+    engine::{Cell, Cells, Engine, Ran, Statement},
     schema::quoted,
     select, values, wanted,
 };
 use crate::{
     error::{Fault, FaultKind, Result},
-    model::{Decimal, Field, Key, Kind, Value, document},
-    ports::{
-        Block, BlockPage, BlockSource, BlockStore, Cursor, Inserted, NULL_CELL, RecordStore as _, SetRef,
-        StretchDigest, cell_text, push_cell,
-    },
+    model::{Field, Key, Kind, Value},
+    ports::{Block, BlockPage, BlockSource, BlockStore, Cursor, Inserted, RecordStore as _, SetRef, StretchDigest},
 };
 use async_trait::async_trait;
 use std::sync::Arc;
 
 /// Rows of a statement: always the same statement, which is as long as it is cheap.
 const ROWS: usize = 100;
-
-/// The letter for the form of a value; none for null.
-const fn letter(value: &Value) -> Option<u8> {
-    Some(match value {
-        Value::Null => return None,
-        Value::Bool(_) => b'b',
-        Value::Int(_) => b'i',
-        Value::Float(_) => b'f',
-        Value::Decimal(_) => b'd',
-        Value::Text(_) => b't',
-        Value::Bytes(_) => b'x',
-        Value::Json(_) => b'j',
-    })
-}
-
-fn push(line: &mut Vec<u8>, value: &Value) {
-    let Some(letter) = letter(value) else { return line.extend_from_slice(NULL_CELL) };
-    line.push(letter);
-    match value {
-        Value::Text(text) => push_cell(line, Some(text)),
-        value => push_cell(line, Some(&value.to_text())),
-    }
-}
-
-/// The value that a cell says.
-fn read(cell: &[u8]) -> Option<Value> {
-    if cell == NULL_CELL {
-        return Some(Value::Null);
-    }
-    let (letter, rest) = cell.split_first()?;
-    let text = cell_text(rest)?;
-    let text = std::str::from_utf8(&text).ok()?;
-    Some(match letter {
-        b'b' => Value::Bool(text == "true"),
-        b'i' => Value::Int(text.parse().ok()?),
-        b'f' => Value::Float(text.parse().ok()?),
-        b'd' => Value::Decimal(Decimal::parse(text)?),
-        b't' => Value::Text(text.to_owned()),
-        b'x' => Value::Bytes(hex::decode(text.strip_prefix("\\x")?).ok()?),
-        b'j' => Value::Json(document::parse(text).ok()?),
-        _ => return None,
-    })
-}
-
-/// Whether a value of this letter has this kind's form, so that its text is the one by which it is compared.
-const fn is_form_of(letter: u8, kind: &Kind) -> bool {
-    matches!(
-        (letter, kind),
-        (b'b', Kind::Bool)
-            | (b'i', Kind::Int { .. })
-            | (b'f', Kind::Float { .. })
-            | (b'd', Kind::Decimal { .. })
-            | (b't', Kind::Text { .. })
-            | (b'x', Kind::Bytes { .. })
-            | (b'j', Kind::Json)
-    )
-}
+/// Statements that are made ahead: values take several times the room of their text.
+const STATEMENTS: usize = 10;
 
 #[expect(private_bounds, reason = "who runs the statements concerns nobody outside")]
 impl<E: Engine> LiteStore<E> {
-    /// The statements that insert these lines, or why they cannot go as they are.
-    fn inserts(&self, doing: &str, table: &Table, block: &Block) -> Result<std::result::Result<Vec<Statement>, String>> {
+    async fn insert(&self, doing: &str, set: &SetRef, block: &Block) -> Result<Inserted> {
+        let table = self.table(doing, set).await?;
+        table.key(doing, &set.key)?;
         let columns = block.columns.iter().map(|field| table.column(doing, &field.name)).collect::<Result<Vec<_>>>()?;
         let names: Vec<String> = columns.iter().map(|column| quoted(&column.field.name)).collect();
         let begins = format!("INSERT INTO {} ({}) VALUES ", table.place, names.join(", "));
         let most = (self.engine.limits().cells / columns.len().max(1)).clamp(1, ROWS);
-        let mut statements = Vec::with_capacity(block.rows() / most + 1);
+        let mut writing = self.engine.write(doing).await?;
         let mut lines = block.iter().peekable();
         while lines.peek().is_some() {
-            let mut insert = Statement::act(begins.as_str());
-            for (n, line) in lines.by_ref().take(most).enumerate() {
-                insert.text(if n > 0 { ", (" } else { "(" });
-                match cells(&columns, line) {
-                    Ok(cells) => insert.cells(cells),
-                    Err(why) => return Ok(Err(why)),
+            let mut statements = Vec::with_capacity(STATEMENTS);
+            while lines.peek().is_some() && statements.len() < STATEMENTS {
+                match insert(&begins, &columns, lines.by_ref().take(most)) {
+                    Ok(statement) => statements.push(statement),
+                    // Without its end the write leaves nothing.
+                    Err(why) => return Ok(Inserted::None(why)),
                 }
-                insert.text(")");
             }
-            statements.push(insert);
-        }
-        Ok(Ok(statements))
-    }
-
-    async fn insert(&self, doing: &str, set: &SetRef, block: &Block) -> Result<Inserted> {
-        let table = self.table(doing, set).await?;
-        table.key(doing, &set.key)?;
-        let statements = match self.inserts(doing, &table, block)? {
-            Ok(statements) => statements,
-            Err(why) => return Ok(Inserted::None(why)),
-        };
-        let mut writing = self.engine.write(doing).await?;
-        if let Ran::Refused(why) = writing.run(doing, statements).await? {
-            return Ok(Inserted::None(why));
+            if let Ran::Refused(why) = writing.run(doing, statements).await? {
+                return Ok(Inserted::None(why));
+            }
         }
         writing.end(doing).await?;
         Ok(Inserted::All)
+    }
+
+    /// What holds for the rows of these keys. As one value, wherever JSON can say them: a statement with thousands of
+    /// values is prepared anew each time.
+    fn among(&self, key: &Column, keys: Vec<Cell>) -> Vec<Statement> {
+        let name = quoted(&key.field.name);
+        let plain = |cell: &Cell| match cell {
+            Cell::Int(number) => Some(serde_json::Value::from(*number)),
+            Cell::Text(text) if !text.contains('\0') => Some(text.as_str().into()),
+            _ => None,
+        };
+        if let Some(list) = keys.iter().map(plain).collect::<Option<Vec<_>>>() {
+            let list = Cell::Text(serde_json::Value::from(list).to_string());
+            let among = Statement::act(format!("{name} IN (SELECT value FROM json_each(")).with(list);
+            return vec![among.then("))")];
+        }
+        let some = keys.chunks(self.engine.limits().cells).map(|keys| {
+            let mut among = Statement::act(format!("{name} IN ("));
+            among.cells(keys.iter().cloned());
+            among.then(")")
+        });
+        some.collect()
     }
 
     /// Whether there is a row for which this holds.
@@ -130,15 +82,34 @@ impl<E: Engine> LiteStore<E> {
     }
 }
 
+/// The statement that inserts these lines, or why they cannot go as they are.
+fn insert<'l>(
+    begins: &str,
+    columns: &[&Column],
+    lines: impl Iterator<Item = &'l [u8]>,
+) -> std::result::Result<Statement, String> {
+    let mut insert = Statement::act(begins);
+    for (n, line) in lines.enumerate() {
+        insert.text(if n > 0 { ", (" } else { "(" });
+        insert.cells(kept(columns, line)?);
+        insert.text(")");
+    }
+    Ok(insert)
+}
+
 /// What a line's values are in the file.
-fn cells(columns: &[&Column], line: &[u8]) -> std::result::Result<Cells, String> {
-    let mut cells = Vec::with_capacity(columns.len());
+fn kept(columns: &[&Column], line: &[u8]) -> std::result::Result<Cells, String> {
+    let mut kept = Vec::with_capacity(columns.len());
     for (column, said) in columns.iter().zip(line.split(|byte| *byte == b'\t')) {
         let name = &column.field.name;
-        let value = read(said).ok_or_else(|| format!("{name}: a cell that says no value"))?;
-        cells.push(values::kept(column, value).map_err(|why| format!("{name}: {why}"))?);
+        if let Some(text) = cells::document_text(said) {
+            kept.push(Cell::Text(text));
+            continue;
+        }
+        let cell = cells::read(said).and_then(|value| values::kept(column, value));
+        kept.push(cell.map_err(|why| format!("{name}: {why}"))?);
     }
-    if cells.len() == columns.len() { Ok(cells) } else { Err("a line is cut short".into()) }
+    if kept.len() == columns.len() { Ok(kept) } else { Err("a line is cut short".into()) }
 }
 
 /// The rows that were read, as lines.
@@ -151,7 +122,7 @@ fn lines(doing: &str, columns: &[&Column], rows: Vec<Cells>) -> Result<Block> {
                 lines.push(b'\t');
             }
             let value = values::read(&column.field.kind, cell);
-            push(&mut lines, &value.map_err(|why| wrong(format!("column {}: {why}", column.field.name)))?);
+            cells::push(&mut lines, &value.map_err(|why| wrong(format!("column {}: {why}", column.field.name)))?);
         }
         lines.push(b'\n');
         ends.push(u32::try_from(lines.len()).map_err(|_| wrong("a page of more than 4 GiB".into()))?);
@@ -182,37 +153,20 @@ impl<E: Engine> BlockSource for LiteStore<E> {
         self.call(set, async {
             let table = self.table(&doing, set).await?;
             let key = table.key(&doing, &set.key)?;
-            let columns = table.key_first(key);
-            let (mut lines, mut ends) = (Vec::new(), Vec::with_capacity(page.records.len()));
-            for record in &page.records {
-                for (n, column) in columns.iter().enumerate() {
-                    if n > 0 {
-                        lines.push(b'\t');
-                    }
-                    push(&mut lines, record.get(&column.field.name).unwrap_or(&Value::Null));
-                }
-                lines.push(b'\n');
-                let long = |_| Fault::new(FaultKind::Refused, &*doing).detail("a page of more than 4 GiB");
-                ends.push(u32::try_from(lines.len()).map_err(long)?);
-            }
-            let columns = columns.iter().map(|column| column.field.clone()).collect();
-            let block = Block { columns, lines: lines.into(), ends };
+            let columns = table.key_first(key).into_iter().map(|column| column.field.clone()).collect();
+            let long = |why: String| Fault::new(FaultKind::Refused, &*doing).detail(why);
+            let block = cells::lines(columns, &page.records).map_err(long)?;
             Ok(BlockPage { block, next: page.next, total: page.total, as_of: page.as_of })
         })
         .await
     }
 
     fn value(&self, _kind: &Kind, cell: &[u8]) -> std::result::Result<Value, String> {
-        read(cell).ok_or_else(|| "a cell that says no value".to_owned())
+        cells::read(cell)
     }
 
     fn tell(&self, kind: &Kind, cell: &[u8], text: &mut Vec<u8>) -> bool {
-        let Some((letter, rest)) = cell.split_first() else { return false };
-        let said = cell_text(rest).filter(|_| is_form_of(*letter, kind));
-        said.is_some_and(|said| {
-            text.extend_from_slice(&said);
-            true
-        })
+        cells::tell(kind, cell, text)
     }
 }
 
@@ -223,15 +177,28 @@ impl<E: Engine> BlockStore for LiteStore<E> {
         self.call(set, self.insert(&doing, set, block)).await
     }
 
-    async fn stands(&self, set: &SetRef, keys: &[Key]) -> Result<bool> {
+    async fn stands(&self, set: &SetRef, block: &Block) -> Result<bool> {
         let doing = format!("look for rows of {} in {}", set.name, self.engine.name());
         self.call(set, async {
             let table = self.table(&doing, set).await?;
             let key = table.key(&doing, &set.key)?;
-            for keys in wanted(key, keys, self.engine.limits().cells) {
-                let mut among = Statement::act(format!(" AND {} IN (", quoted(&key.field.name)));
-                among.cells(keys);
-                if self.any(&doing, &table, among.then(")")).await? {
+            let cell = |said: &[u8]| cells::read(said).map(|value| values::key(key, &value.to_text()));
+            let keys: Vec<Cell> = block
+                .keys()
+                .map(cell)
+                .collect::<std::result::Result<_, _>>()
+                .map_err(|why| sql::refused(&doing, why))?;
+            let numbers = || keys.iter().filter_map(Cell::int);
+            if let (Kind::Int { .. }, Some(least), Some(most)) = (&key.field.kind, numbers().min(), numbers().max()) {
+                let between = Statement::act(format!(" AND {} BETWEEN ", quoted(&key.field.name)));
+                let between = between.with(Cell::Int(least)).then(" AND ").with(Cell::Int(most));
+                if !self.any(&doing, &table, between).await? {
+                    return Ok(false);
+                }
+            }
+            for among in self.among(key, keys) {
+                let holds = Statement::act(" AND ").and(among);
+                if self.any(&doing, &table, holds).await? {
                     return Ok(true);
                 }
             }
@@ -247,10 +214,10 @@ impl<E: Engine> BlockStore for LiteStore<E> {
             let key = table.key(&doing, &set.key)?;
             let columns = table.key_first(key);
             let mut rows = Vec::with_capacity(keys.len());
-            for keys in wanted(key, keys, self.engine.limits().cells) {
-                let mut ask = select(&columns, &table).then(&format!(" WHERE {} IN (", quoted(&key.field.name)));
-                ask.cells(keys);
-                rows.extend(self.engine.read(&doing, ask.then(")"), None).await?.rows);
+            let keys = wanted(key, keys, usize::MAX).into_iter().flatten().collect();
+            for among in self.among(key, keys) {
+                let ask = select(&columns, &table).then(" WHERE ").and(among);
+                rows.extend(self.engine.read(&doing, ask, None).await?.rows);
             }
             lines(&doing, &columns, rows)
         })
@@ -278,37 +245,10 @@ impl<E: Engine> BlockStore for LiteStore<E> {
     }
 
     fn cell(&self, _kind: &Kind, value: &Value, line: &mut Vec<u8>) {
-        push(line, value);
+        cells::push(line, value);
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn every_value_survives_a_cell() {
-        let all = [
-            Value::Null,
-            Value::Bool(true),
-            Value::Int(i64::MIN),
-            Value::Float(0.1 + 0.2),
-            Value::Float(-1e300),
-            Value::Decimal(Decimal::parse("-12345678901234567890.5").unwrap()),
-            Value::Text("\\N\ta\nü\0".into()),
-            Value::Text(String::new()),
-            Value::Bytes(vec![0, 255]),
-            Value::Json(json!({"b": [1, 2.5, null], "a": "\t\\"})),
-        ];
-        for value in all {
-            let mut cell = Vec::new();
-            push(&mut cell, &value);
-            assert!(!cell.contains(&b'\t') && !cell.contains(&b'\n'));
-            assert_eq!(read(&cell), Some(value));
-        }
-        for wrong in [&b""[..], b"i", b"ix", b"q1", b"x\\x0", b"\\A"] {
-            assert_eq!(read(wrong), None, "{wrong:?}");
-        }
+    fn told_cell(&self, kind: &Kind, text: &[u8], line: &mut Vec<u8>) -> bool {
+        cells::push_told(line, kind, text)
     }
 }

@@ -100,6 +100,12 @@ impl Statement {
         self.cells.extend(other.cells);
     }
 
+    /// The same with another one at its end.
+    pub(super) fn and(mut self, other: Self) -> Self {
+        self.statement(other);
+        self
+    }
+
     /// The same with a text at its end.
     pub(super) fn then(mut self, text: &str) -> Self {
         self.text(text);

@@ -62,6 +62,8 @@ pub(super) fn cell(column: &Column, value: &Value) -> Result<Cell, String> {
         Value::Decimal(number) if !numbers() => Cell::Text(number.to_string()),
         Value::Decimal(number) => match (number.as_str().parse(), number.as_str().parse::<f64>()) {
             (Ok(whole), _) => Cell::Int(whole),
+            // Fifteen digits come back out of every binary number.
+            (_, Ok(real)) if number.as_str().len() <= 16 => Cell::Real(real),
             (_, Ok(real)) if Decimal::parse(&format!("{real:e}")).as_ref() == Some(number) => Cell::Real(real),
             _ => return otherwise(number.as_str()),
         },

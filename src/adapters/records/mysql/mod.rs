@@ -5,6 +5,7 @@
 //! compared to the byte where it matters which row is meant, whatever the column's collation takes for equal. Must never
 //! enter: a text of the server that a value was not made of.
 
+mod blocks;
 mod faults;
 mod schema;
 mod scratch;
@@ -19,7 +20,7 @@ use super::sql::{
 use crate::{
     error::{Fault, FaultKind, Result},
     model::{Key, Kind, Record, Timestamp, Value},
-    ports::{Cursor, Page, RecordStore, SetInfo, SetRef, WriteOutcome},
+    ports::{BlockSource, Cursor, Page, RecordStore, SetInfo, SetRef, WriteOutcome},
 };
 use async_trait::async_trait;
 use faults::fault;
@@ -243,6 +244,10 @@ impl RecordStore for MySqlStore {
             }
         })
         .await
+    }
+
+    fn block_source(&self) -> Option<&dyn BlockSource> {
+        Some(self)
     }
 
     async fn read(&self, set: &SetRef, from: &Cursor, limit: u32) -> Result<Page> {

@@ -13,7 +13,10 @@ use crate::{
     adapters::postgres::{fault, quoted, rejection},
     error::{Fault, FaultKind, Result},
     model::{Field, Key, Kind, Value},
-    ports::{Block, BlockPage, BlockSource, BlockStore, Cursor, Inserted, SetRef, StretchDigest, cell_text, push_cell},
+    ports::{
+        Block, BlockPage, BlockSource, BlockStore, Cursor, Inserted, SetRef, StretchDigest, cell_text, push_cell,
+        push_text,
+    },
 };
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
@@ -63,6 +66,16 @@ fn among(key: &Column, keys: &[Key]) -> String {
     format!(" WHERE {} = ANY({})", quoted(&key.field.name), literals(key, &possible(key, keys)))
 }
 
+/// Only the rows from the least to the greatest of these keys, which are mostly none where nothing was copied yet. `None` if
+/// the server may have an order of its own.
+fn between(key: &Column, block: &Block) -> Option<String> {
+    let number = |cell: &[u8]| std::str::from_utf8(cell).ok()?.parse::<i64>().ok();
+    let numbers = || block.keys().filter_map(number);
+    let (least, most) = numbers().min().zip(numbers().max())?;
+    let counted = matches!(key.field.kind, Kind::Int { .. });
+    counted.then(|| format!(" WHERE {} BETWEEN {least} AND {most}", quoted(&key.field.name)))
+}
+
 /// Whether there is a row of those that this filter leaves.
 async fn exists(doing: &str, session: &mut Session<'_>, table: &Table, filter: &str) -> Result<bool> {
     let sql = format!("SELECT EXISTS (SELECT FROM {}{filter})", table.place);
@@ -100,6 +113,13 @@ impl PostgresStore {
         let block = block(&columns, lines);
         let next = if more { self.behind(doing, &span, key, &block)? } else { None };
         Ok(BlockPage { block, next, total, as_of })
+    }
+
+    /// Only the rows with the keys of these lines.
+    fn among(&self, doing: &str, key: &Column, block: &Block) -> Result<String> {
+        let of = |cell: &[u8]| self.value(&key.field.kind, cell).map(|value| Key(value.to_text()));
+        let keys: std::result::Result<Vec<Key>, String> = block.keys().map(of).collect();
+        Ok(among(key, &keys.map_err(|why| Fault::new(FaultKind::Garbage, doing).detail(why))?))
     }
 
     /// Where the page behind this block begins.
@@ -226,13 +246,17 @@ impl BlockStore for PostgresStore {
         self.call(&doing, set, self.insert(&doing, set, block)).await
     }
 
-    async fn stands(&self, set: &SetRef, keys: &[Key]) -> Result<bool> {
+    async fn stands(&self, set: &SetRef, block: &Block) -> Result<bool> {
         let doing = format!("look for rows of {} in {}", set.name, self.name);
         self.call(&doing, set, async {
             let mut session = self.sessions.begin(&doing, false).await?;
             let table = self.table(&doing, &mut session, set).await?;
             let key = table.key(&doing, &set.key)?;
-            let stands = exists(&doing, &mut session, &table, &among(key, keys)).await?;
+            let between = match between(key, block) {
+                Some(between) => exists(&doing, &mut session, &table, &between).await?,
+                None => true,
+            };
+            let stands = between && exists(&doing, &mut session, &table, &self.among(&doing, key, block)?).await?;
             session.end(&doing).await?;
             Ok(stands)
         })
@@ -279,5 +303,17 @@ impl BlockStore for PostgresStore {
 
     fn cell(&self, kind: &Kind, value: &Value, line: &mut Vec<u8>) {
         push_cell(line, values::write(kind, value).as_deref());
+    }
+
+    /// The server reads all of these as they are told.
+    fn told_cell(&self, kind: &Kind, text: &[u8], line: &mut Vec<u8>) -> bool {
+        let same = matches!(
+            kind,
+            Kind::Bool | Kind::Int { .. } | Kind::Decimal { .. } | Kind::Text { .. } | Kind::Uuid | Kind::Json
+        );
+        if same {
+            push_text(line, text);
+        }
+        same
     }
 }

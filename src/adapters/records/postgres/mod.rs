@@ -20,7 +20,9 @@ use crate::{
     adapters::postgres::{fault, quoted},
     error::{Fault, FaultKind, Result},
     model::{Key, Kind, Record, Timestamp, Value},
-    ports::{BlockSource, BlockStore, Cursor, OpenTransactions, Page, RecordStore, SetInfo, SetRef, WriteOutcome, cell_text},
+    ports::{
+        BlockSource, BlockStore, Cursor, OpenTransactions, Page, RecordStore, SetInfo, SetRef, WriteOutcome, cell_text,
+    },
 };
 use async_trait::async_trait;
 use futures::TryStreamExt as _;

@@ -5,6 +5,7 @@
 //! never enter: a statement of one dialect.
 
 pub(super) mod batch;
+pub(super) mod cells;
 pub(super) mod kept;
 pub(super) mod span;
 

@@ -33,6 +33,8 @@ use std::{
 const BUSY: Duration = Duration::from_secs(10);
 /// Longest time for one call.
 const LONGEST: Duration = Duration::from_mins(1);
+/// Rows that a connection reads ahead: to wake somebody up for each costs more than to read it.
+const ROWS_AHEAD: usize = 500;
 /// Connections that read.
 const READERS: u32 = 4;
 
@@ -43,8 +45,12 @@ impl SqliteStore {
     /// The store of this name in the plan. Opens nothing yet.
     #[must_use]
     pub fn new(name: &str, path: &Path) -> Self {
-        let options =
-            SqliteConnectOptions::new().filename(path).create_if_missing(false).foreign_keys(true).busy_timeout(BUSY);
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(false)
+            .foreign_keys(true)
+            .busy_timeout(BUSY)
+            .row_buffer_size(ROWS_AHEAD);
         // Neither pool lets go of connections by time, so neither starts a task and both can be made anywhere.
         let pool = || SqlitePoolOptions::new().idle_timeout(None).max_lifetime(None).acquire_timeout(BUSY);
         let readers = pool().max_connections(READERS).connect_lazy_with(options.clone().pragma("query_only", "1"));

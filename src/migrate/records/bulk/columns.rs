@@ -11,12 +11,13 @@ use crate::{
     },
     model::{Digest, Field, Kind, Record, Value},
     plan::DatasetPlan,
-    ports::{ABSENT_CELL, Block, BlockSource, NULL_CELL, RecordStore},
+    ports::{ABSENT_CELL, Block, BlockSource, BlockStore, NULL_CELL, RecordStore},
 };
 use bytes::Bytes;
 use memchr::memchr_iter;
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::Range,
     sync::Arc,
 };
 
@@ -40,6 +41,8 @@ pub(crate) struct Columns {
     source: Arc<[Field]>,
     target: Arc<[Field]>,
     ways: Vec<Way>,
+    /// As what kind a column's cell can tell its text, for each of the target's columns.
+    told: Vec<Option<Kind>>,
     /// Columns of the source that expressions need.
     needed: Vec<usize>,
     mapping: Mapping,
@@ -51,6 +54,22 @@ pub(crate) struct Columns {
     names: Names,
 }
 
+/// What a line becomes, column by column of the target.
+#[derive(Default)]
+struct Row {
+    parts: Vec<Part>,
+    /// The texts, one behind the other.
+    text: Vec<u8>,
+}
+
+/// A column of a line.
+enum Part {
+    /// Its text stands here.
+    Text(Range<usize>),
+    /// Nothing, or what its text does not say.
+    Value(Value),
+}
+
 /// What the lines of a block became.
 pub(crate) struct Carried {
     /// As the target shall have them.
@@ -59,6 +78,13 @@ pub(crate) struct Carried {
     pub(crate) records: Vec<(String, Digest)>,
     /// Keys of the records that the filter leaves out.
     pub(crate) left_out: Vec<String>,
+}
+
+impl Carried {
+    /// All keys.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &String> {
+        self.records.iter().map(|(key, _)| key).chain(&self.left_out)
+    }
 }
 
 impl Columns {
@@ -85,14 +111,16 @@ impl Columns {
         if unique.len() != all.len() {
             return None;
         }
-        let (mut target, mut ways) = (Vec::new(), Vec::new());
+        let (mut target, mut ways, mut told) = (Vec::new(), Vec::new(), Vec::new());
         for (name, from) in &all {
             let field = there.iter().find(|field| field.name == *name && !field.computed)?;
-            ways.push(match from {
+            let way = match from {
                 None => Way::Made,
                 Some(at) if alike && passes(&source[*at].kind, &field.kind) => Way::Same(*at),
                 Some(at) => Way::Converted(*at),
-            });
+            };
+            told.push(tells(&way, &source, field, new.blocks()?));
+            ways.push(way);
             target.push(field.clone());
         }
         let keyed = match ways.first()? {
@@ -108,7 +136,20 @@ impl Columns {
         by_name.sort_unstable_by_key(|at| &target[*at].name);
         let names = Names::new(by_name.iter().map(|at| target[*at].name.as_str()));
         let (mapping, kinds) = (mapping.clone(), kinds.clone());
-        Some(Self { alike, source, target: target.into(), ways, needed, mapping, kinds, old, new, by_name, names })
+        Some(Self {
+            alike,
+            source,
+            target: target.into(),
+            ways,
+            told,
+            needed,
+            mapping,
+            kinds,
+            old,
+            new,
+            by_name,
+            names,
+        })
     }
 
     /// Every line is the same on both sides.
@@ -141,26 +182,18 @@ impl Columns {
         let ready = self.mapping.ready().map_err(|fault| fault.detail)?;
         let (mut records, mut left_out) = (Vec::with_capacity(block.rows()), Vec::new());
         let (mut lines, mut ends) = (Vec::new(), Vec::new());
-        let (mut cells, mut values) = (Vec::with_capacity(self.source.len()), Vec::with_capacity(self.target.len()));
-        let mut texts = Texts::default();
+        let mut cells = Vec::with_capacity(self.source.len());
+        let (mut row, mut texts) = (Row::default(), Texts::default());
         for line in block.iter() {
             split(line, self.source.len(), &mut cells)?;
             let key = self.key(store, &self.source[0].kind, &cells)?;
-            if !self.values(&ready, &cells, &mut values)? {
+            if !self.row(store, &ready, &cells, &mut row)? {
                 left_out.push(key);
                 continue;
             }
-            texts.clear();
-            for at in &self.by_name {
-                let field = &self.target[*at];
-                match &self.ways[*at] {
-                    Way::Same(from) => self.tell(store, (field, &self.source[*from]), cells[*from], &mut texts)?,
-                    _ => self.kinds.push_taken(&field.name, &values[*at], &mut texts),
-                }
-            }
-            records.push((key, texts.digest(&self.names)));
+            records.push((key, self.digest(&row, &mut texts)));
             if !plain {
-                self.push(&cells, &values, &mut lines);
+                self.push(&cells, &row, &mut lines)?;
                 ends.push(u32::try_from(lines.len()).map_err(|_| "a block of more than 4 GiB")?);
             }
         }
@@ -180,26 +213,8 @@ impl Columns {
         }
     }
 
-    /// Goes on with the text of a cell: of a column of the target, as it came from one that passes into it.
-    fn tell(
-        &self,
-        store: &dyn BlockSource,
-        (field, from): (&Field, &Field),
-        cell: &[u8],
-        texts: &mut Texts,
-    ) -> Result<(), String> {
-        if cell == NULL_CELL {
-            texts.push(None);
-        } else if !texts.write(|out| store.tell(&from.kind, cell, out)) {
-            let value = store.value(&from.kind, cell).map_err(|why| format!("field `{}`: {why}", from.name))?;
-            self.kinds.push(&field.name, &value, texts);
-        }
-        Ok(())
-    }
-
-    /// The values of the target's columns, in their order; null for those that are cells of the source. `false` if the
-    /// filter leaves the record out.
-    fn values(&self, ready: &Ready<'_>, cells: &[&[u8]], values: &mut Vec<Value>) -> Result<bool, String> {
+    /// What a line becomes. `false` if the filter leaves its record out.
+    fn row(&self, store: &dyn BlockSource, ready: &Ready<'_>, cells: &[&[u8]], row: &mut Row) -> Result<bool, String> {
         let mut made = BTreeMap::new();
         if self.mapping.makes() {
             let mut record = BTreeMap::new();
@@ -211,16 +226,38 @@ impl Columns {
                 None => return Ok(false),
             }
         }
-        values.clear();
-        for (field, way) in self.target.iter().zip(&self.ways) {
-            let value = match way {
-                Way::Same(_) => Value::Null,
-                Way::Converted(at) => self.kinds.take_one(&field.name, self.read(*at, cells)?)?,
-                Way::Made => self.kinds.take_one(&field.name, made.remove(&field.name).unwrap_or(Value::Null))?,
+        row.parts.clear();
+        row.text.clear();
+        for ((field, way), told) in self.target.iter().zip(&self.ways).zip(&self.told) {
+            let part = match way {
+                Way::Same(at) | Way::Converted(at) => {
+                    let begins = row.text.len();
+                    let tells = |kind: &Kind| cells[*at] != NULL_CELL && store.tell(kind, cells[*at], &mut row.text);
+                    if told.as_ref().is_some_and(tells) {
+                        Part::Text(begins..row.text.len())
+                    } else {
+                        Part::Value(self.kinds.take_one(&field.name, self.read(*at, cells)?)?)
+                    }
+                }
+                Way::Made => {
+                    let value = made.remove(&field.name).unwrap_or(Value::Null);
+                    Part::Value(self.kinds.take_one(&field.name, value)?)
+                }
             };
-            values.push(value);
+            row.parts.push(part);
         }
         Ok(true)
+    }
+
+    fn digest(&self, row: &Row, texts: &mut Texts) -> Digest {
+        texts.clear();
+        for at in &self.by_name {
+            match &row.parts[*at] {
+                Part::Text(range) => texts.push(Some(&row.text[range.clone()])),
+                Part::Value(value) => self.kinds.push_taken(&self.target[*at].name, value, texts),
+            }
+        }
+        texts.digest(&self.names)
     }
 
     fn read(&self, at: usize, cells: &[&[u8]]) -> Result<Value, String> {
@@ -232,18 +269,24 @@ impl Columns {
         store.value(&field.kind, cells[at]).map_err(|why| format!("field `{}`: {why}", field.name))
     }
 
-    fn push(&self, cells: &[&[u8]], values: &[Value], lines: &mut Vec<u8>) {
-        for (n, ((field, way), value)) in self.target.iter().zip(&self.ways).zip(values).enumerate() {
+    fn push(&self, cells: &[&[u8]], row: &Row, lines: &mut Vec<u8>) -> Result<(), String> {
+        let store = self.new.blocks().ok_or(NO_BLOCKS)?;
+        for (n, ((field, way), part)) in self.target.iter().zip(&self.ways).zip(&row.parts).enumerate() {
             if n > 0 {
                 lines.push(b'\t');
             }
-            match (way, self.new.blocks()) {
+            match (way, part) {
                 (Way::Same(at), _) => lines.extend_from_slice(cells[*at]),
-                (_, Some(store)) => store.cell(&field.kind, value, lines),
-                (_, None) => {}
+                (_, Part::Value(value)) => store.cell(&field.kind, value, lines),
+                (_, Part::Text(range)) => {
+                    if !store.told_cell(&field.kind, &row.text[range.clone()], lines) {
+                        return Err(format!("field `{}` cannot be written from its text", field.name));
+                    }
+                }
             }
         }
         lines.push(b'\n');
+        Ok(())
     }
 
     /// Key and digest of each row of the target, of the columns that the run writes.
@@ -256,13 +299,20 @@ impl Columns {
         let places: Vec<usize> = self.by_name.iter().map(place).collect::<Option<_>>().ok_or("a column is gone")?;
         let mut out = Vec::with_capacity(block.rows());
         let mut cells = Vec::with_capacity(block.columns.len());
-        let mut texts = Texts::default();
+        let (mut texts, mut text) = (Texts::default(), Vec::new());
         for line in block.iter() {
             split(line, block.columns.len(), &mut cells)?;
             texts.clear();
             for (at, place) in self.by_name.iter().zip(&places) {
-                let field = &self.target[*at];
-                self.tell(store, (field, field), cells[*place], &mut texts)?;
+                let (field, cell) = (&self.target[*at], cells[*place]);
+                text.clear();
+                if cell != NULL_CELL && store.tell(&field.kind, cell, &mut text) {
+                    texts.push(Some(&text));
+                } else {
+                    let value =
+                        store.value(&field.kind, cell).map_err(|why| format!("field `{}`: {why}", field.name))?;
+                    self.kinds.push(&field.name, &value, &mut texts);
+                }
             }
             out.push((self.key(store, &self.target[0].kind, &cells)?, texts.digest(&self.names)));
         }
@@ -295,6 +345,19 @@ fn split<'l>(line: &'l [u8], columns: usize, cells: &mut Vec<&'l [u8]>) -> Resul
     cells.extend(memchr_iter(b'\t', line).map(|at| &line[std::mem::replace(&mut from, at + 1)..at]));
     cells.push(&line[from..]);
     if cells.len() == columns { Ok(()) } else { Err("a line has not as many cells as there are columns".into()) }
+}
+
+/// As what kind a column's cell can tell the text that its value has in this column of the target.
+fn tells(way: &Way, source: &[Field], field: &Field, new: &dyn BlockStore) -> Option<Kind> {
+    let (at, written) = match way {
+        Way::Same(at) => (*at, true),
+        // Whether a text says all is a matter of the kind alone.
+        Way::Converted(at) => (*at, new.told_cell(&field.kind, b"", &mut Vec::new())),
+        Way::Made => return None,
+    };
+    let from = &source[at].kind;
+    let kind = if *from == Kind::Any { &field.kind } else { from };
+    (written && passes(kind, &field.kind)).then(|| kind.clone())
 }
 
 /// A cell of the first kind is one of the second, letter by letter.

@@ -7,6 +7,7 @@
 //! (`batch`), with the same end. Neighbours: `columns` knows the lines, `parts` what is read. Must never enter: a second way to judge a record.
 
 mod columns;
+mod underway;
 
 pub(crate) use columns::Columns;
 
@@ -21,13 +22,13 @@ use crate::{
         lane::{Lane, Side},
         meter::Part,
     },
-    model::{BatchProgress, BatchState, ItemState, Key, Timestamp},
-    ports::{BatchRow, BlockPage, BlockSource, BlockStore, Cursor, Inserted, ItemRow, RecordBlock},
+    model::{BatchProgress, BatchState, Digest, ItemState, Timestamp},
+    ports::{BatchRow, Block, BlockPage, BlockSource, BlockStore, Cursor, Inserted, ItemRow, RecordBlock},
 };
 use columns::Carried;
 use futures::Stream;
-use std::{collections::HashSet, sync::Arc};
-use tokio::sync::Mutex;
+use std::sync::Arc;
+use underway::{Taken, Underway};
 
 /// A page ends early at about so many bytes.
 pub(crate) const PAGE_BYTES: usize = 4 << 20;
@@ -36,15 +37,14 @@ pub(crate) const PAGE_BYTES: usize = 4 << 20;
 pub(crate) struct Bulk<'a> {
     lane: &'a Lane<'a>,
     pub(crate) columns: Arc<Columns>,
-    /// Between two dialects a page is no stretch of the target, and two pages can have a record in common: only one at a
-    /// time is looked for and written down.
-    turn: Mutex<()>,
+    underway: Underway,
 }
 
 /// A batch under way.
 struct Run<'j> {
     found: &'j Found<BlockPage>,
-    carried: Carried,
+    /// As the target shall have it.
+    block: Block,
     started: Timestamp,
     attempt: u32,
 }
@@ -63,7 +63,7 @@ impl<'a> Bulk<'a> {
         let target = lane.call("look at the target's columns", || new.shape(&lane.new.set)).await?;
         let sides = ((Arc::clone(&lane.old.store), source), (Arc::clone(&lane.new.store), &*target));
         let columns = Columns::new(lane.dataset, &lane.mapping, lane.kinds().await?, sides.0, sides.1);
-        Ok(columns.map(|columns| Self { lane, columns: Arc::new(columns), turn: Mutex::new(()) }))
+        Ok(columns.map(|columns| Self { lane, columns: Arc::new(columns), underway: Underway::default() }))
     }
 
     /// A side's store as one that gives rows in bulk.
@@ -99,25 +99,25 @@ impl<'a> Bulk<'a> {
         let (columns, block) = (Arc::clone(&self.columns), found.page.block.clone());
         let carried = aside(move || columns.carry(&block)).await?;
         lane.meter.did(Part::Mapped, found.page.block.rows() as u64);
-        let alone = if self.columns.is_alike() { None } else { Some(self.turn.lock().await) };
-        let Some(carried) = self.fitting(&found, carried).await? else {
-            drop(alone);
+        let taken = match &carried {
+            Ok(carried) if !self.columns.is_alike() => Some(self.underway.take(carried.keys()).await),
+            _ => None,
+        };
+        let each_once = taken.as_ref().is_none_or(Taken::is_each_once);
+        let Some(carried) = self.fitting(&found, carried.ok().filter(|_| each_once)).await? else {
             return self.one_by_one(mover, found).await;
         };
-        let mut run = Run { found: &found, carried, started, attempt: 1 };
-        let intended = self.intend(mover, &run).await?;
-        drop(alone);
-        if !intended {
+        let Carried { block, records, left_out } = carried;
+        let mut run = Run { found: &found, block, started, attempt: 1 };
+        if !self.intend(mover, &run, records, &left_out).await? {
             return self.one_by_one(mover, found).await;
         }
         let Some(store) = lane.new.store.blocks() else { return Ok(()) };
-        lane.pace
-            .rows(run.carried.records.len() as u64, run.carried.block.lines.len() as u64, &lane.cx.signals)
-            .await?;
+        lane.pace.rows(run.block.rows() as u64, run.block.lines.len() as u64, &lane.cx.signals).await?;
         let doing = format!("write {} to {}", lane.new.set.name, lane.new.name);
         loop {
             lane.meter.batch(true, || self.progress(mover, &run, BatchState::Running, ""));
-            match lane.once(&doing, store.insert_block(&lane.new.set, &run.carried.block)).await {
+            match lane.once(&doing, store.insert_block(&lane.new.set, &run.block)).await {
                 Ok(Inserted::All) => return self.arrived(mover, &run).await,
                 Ok(Inserted::None(why)) => {
                     tracing::debug!(batch = %mover.name(found.number), "goes record by record: {why}");
@@ -134,41 +134,39 @@ impl<'a> Bulk<'a> {
     }
 
     /// The lines, if they can go as one: all can be carried, none is known, and nothing stands where they go.
-    async fn fitting(
-        &self,
-        found: &Found<BlockPage>,
-        carried: std::result::Result<Carried, String>,
-    ) -> Result<Option<Carried>> {
+    async fn fitting(&self, found: &Found<BlockPage>, carried: Option<Carried>) -> Result<Option<Carried>> {
         let lane = self.lane;
-        let Ok(carried) = carried else { return Ok(None) };
-        let keys = || carried.records.iter().map(|(key, _)| key).chain(&carried.left_out).cloned().collect::<Vec<_>>();
-        let alike = self.columns.is_alike();
-        if carried.records.is_empty() || (found.known || !alike) && !lane.items_of(keys()).await?.is_empty() {
+        let Some(carried) = carried.filter(|carried| !carried.records.is_empty()) else { return Ok(None) };
+        if found.known && !lane.items_of(carried.keys().cloned().collect()).await?.is_empty() {
             return Ok(None);
         }
         let store = Self::store(&lane.new)?;
         let doing = format!("look at what stands in {} of {}", lane.new.set.name, lane.new.name);
-        let free = if alike {
+        let free = if self.columns.is_alike() {
             let stretch = store.stretch(&found.from, found.page.next.as_ref())?;
             lane.call(&doing, || store.is_free(&lane.new.set, &stretch)).await?
         } else {
-            let keys: Vec<Key> = keys().into_iter().map(Key).collect();
-            let once = keys.iter().collect::<HashSet<_>>().len() == keys.len();
-            once && !lane.call(&doing, || store.stands(&lane.new.set, &keys)).await?
+            !lane.call(&doing, || store.stands(&lane.new.set, &carried.block)).await?
         };
         Ok(free.then_some(carried))
     }
 
     /// Writes down what is about to be written; `false` if the ledger has to have these records one by one.
-    async fn intend(&self, mover: &Mover<'_>, run: &Run<'_>) -> Result<bool> {
+    async fn intend(
+        &self,
+        mover: &Mover<'_>,
+        run: &Run<'_>,
+        records: Vec<(String, Digest)>,
+        left_out: &[String],
+    ) -> Result<bool> {
         let lane = self.lane;
         let row = self.row(mover, run, BatchState::Running, "");
-        let left_out = run.carried.left_out.iter().map(|key| ItemRow {
+        let left_out = left_out.iter().map(|key| ItemRow {
             reason: FILTERED.into(),
             ..ItemRow::record(&lane.id, &row.batch, ItemState::Skipped, key.clone())
         });
         let left_out: Vec<ItemRow> = left_out.collect();
-        let block = RecordBlock { state: ItemState::Pending, records: run.carried.records.clone() };
+        let block = RecordBlock { state: ItemState::Pending, records };
         if !lane.once("save a batch's intent", lane.cx.work.save_block(&row, &block, &left_out)).await? {
             return Ok(false);
         }
@@ -185,7 +183,7 @@ impl<'a> Bulk<'a> {
         if !saved {
             return Err(Fault::new(FaultKind::Internal, format!("find the block of {}", row.batch)));
         }
-        let (records, bytes) = (run.carried.records.len() as u64, row.bytes);
+        let (records, bytes) = (run.block.rows() as u64, row.bytes);
         lane.meter.turned_all(Some(ItemState::Pending), ItemState::Copied, records);
         lane.meter.did(Part::Written, records);
         lane.moved(row.items, bytes);
@@ -227,7 +225,7 @@ impl<'a> Bulk<'a> {
             next: page.next.clone().and_then(|next| next.0),
             items: page.block.rows() as u64,
             failed: 0,
-            bytes: run.carried.block.lines.len() as u64,
+            bytes: run.block.lines.len() as u64,
             attempts: run.attempt,
             error: error.into(),
             started: Some(run.started),
