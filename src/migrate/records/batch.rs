@@ -32,7 +32,7 @@ const LONGEST_KEY: usize = 1024;
 /// Rows that are read back at once.
 const READ_BACK: usize = 1000;
 /// While batches of so many bytes are under way no further one begins: in memory a record takes many times its text.
-const HELD: u64 = 2 << 20;
+pub(crate) const HELD: u64 = 2 << 20;
 
 /// Records to be moved as one batch.
 pub(crate) struct Job {
@@ -57,6 +57,18 @@ pub(crate) struct Mover<'a> {
     /// Bytes of the records in all batches under way.
     held: AtomicU64,
     first_failure: Mutex<Option<String>>,
+}
+
+/// The bytes of a batch under way.
+pub(crate) struct Held<'m> {
+    all: &'m AtomicU64,
+    bytes: u64,
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.all.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
 }
 
 /// A record on its way.
@@ -88,10 +100,17 @@ impl<'a> Mover<'a> {
         Self { lane, last_number, held, first_failure: Mutex::new(None) }
     }
 
-    /// Batches that may be worked on at once now: as many as the lane has room for, fewer where they are large.
-    pub(crate) fn room(&self) -> usize {
+    /// Batches that may be worked on at once now: as many as the lane has room for, none while those under way hold so
+    /// many bytes.
+    pub(crate) fn room(&self, held: u64) -> usize {
         let room = self.lane.room();
-        if self.held.load(Ordering::Relaxed) < HELD { room } else { 0 }
+        if self.held.load(Ordering::Relaxed) < held { room } else { 0 }
+    }
+
+    /// Counts a batch of so many bytes as under way.
+    pub(crate) fn hold(&self, bytes: u64) -> Held<'_> {
+        self.held.fetch_add(bytes, Ordering::Relaxed);
+        Held { all: &self.held, bytes }
     }
 
     /// A number for a batch besides the main pass.
@@ -121,10 +140,8 @@ impl<'a> Mover<'a> {
     /// The fault of the last attempt; `Cancelled`.
     pub(crate) async fn redo_batch(&self, job: Job) -> Result<()> {
         let mut run = self.prepare(&job).await?;
-        self.held.fetch_add(run.bytes, Ordering::Relaxed);
-        let moved = self.attempts(&mut run).await;
-        self.held.fetch_sub(run.bytes, Ordering::Relaxed);
-        moved
+        let _held = self.hold(run.bytes);
+        self.attempts(&mut run).await
     }
 
     async fn attempts(&self, run: &mut Run<'_>) -> Result<()> {

@@ -1,6 +1,6 @@
 //! Lanes between two stores that move rows in bulk: the same ends as record by record, also when they are killed.
 
-use super::{audit, copy, verify, verify_live};
+use super::{audit, audited, copy, verify, verify_live};
 use crate::{
     error::FaultKind,
     migrate::{
@@ -135,6 +135,9 @@ async fn differences_are_found_and_named() {
         assert_eq!((asked.differs, asked.only_in_source, asked.only_in_target, asked.same), (1, 1, 1, 18), "{asked:?}");
         let found = verify(&cx, &dataset).await.unwrap();
         assert_eq!((found.missing, found.different, found.extra, found.same), (1, 1, 1, 18), "{found:?}");
+        let kept = audited(world.work.as_ref(), &lane()).await.unwrap().unwrap();
+        assert_eq!((kept.differs, kept.only_in_source, kept.only_in_target, kept.same), (1, 1, 1, 18), "{kept:?}");
+        assert!(kept.complete);
         let items = world.work.all(&lane());
         assert_eq!((items["14"].state, items["3"].state), (ItemState::Failed, ItemState::Failed));
         assert!(items["3"].reason.starts_with("differs in email"), "{}", items["3"].reason);

@@ -130,7 +130,7 @@ async fn main_pass(mover: &Mover<'_>, parts: &Parts) -> Result<()> {
     let lane = mover.lane;
     if let Some(bulk) = Bulk::of(lane).await? {
         let pages = parts.pages(mover, |from| bulk.pages(&lane.old, from)).await?;
-        return pump(lane, pages, || lane.room(), |found| bulk.move_page(mover, found)).await;
+        return pump(lane, pages, || mover.room(bulk::HELD), |found| bulk.move_page(mover, found)).await;
     }
     let limit = lane.cx.plan.migration.batch_records;
     let read = |from| lane.pages(&lane.old, Which::All, from, limit).map(|read| Ok(read?.into_parts()));
@@ -138,7 +138,7 @@ async fn main_pass(mover: &Mover<'_>, parts: &Parts) -> Result<()> {
         let parts::Found { number, from, page, .. } = found?;
         Ok(Job { number, from: from.0, next: page.next.and_then(|next| next.0), records: page.records, base: None })
     });
-    pump(lane, jobs, || mover.room(), |job| mover.move_batch(job)).await
+    pump(lane, jobs, || mover.room(batch::HELD), |job| mover.move_batch(job)).await
 }
 
 /// A transaction that is open for longer holds no watermark back: it would make every pass read what changed since. What it

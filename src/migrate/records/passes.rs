@@ -2,7 +2,7 @@
 //! gone from the source.
 
 use super::{
-    batch::{Job, Mover, NO_KEY},
+    batch::{HELD, Job, Mover, NO_KEY},
     judge, pump, watermark, watermark_of,
 };
 use crate::{
@@ -100,7 +100,7 @@ pub(crate) async fn pass(mover: &Mover<'_>, reach: Reach) -> Result<Passed> {
     pump(
         lane,
         jobs,
-        || mover.room(),
+        || mover.room(HELD),
         |job: Job| {
             brought.fetch_add(job.records.len() as u64, Ordering::Relaxed);
             mover.move_batch(job)

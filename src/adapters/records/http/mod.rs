@@ -1,10 +1,11 @@
 //! Records behind a REST endpoint.
 //!
 //! `shape` knows what answers say and requests bring, by the places and templates of the plan; `spot` where to read on;
-//! `pages` asks page after page by it; `wire` sends; `lines` are rows of which nothing is made yet. Values are kept as they are written by `exact`, beside this folder. This file is the port.
+//! `pages` asks page after page by it, `numbered` where pages have numbers; `wire` sends; `lines` are rows of which nothing is made yet. Values are kept as they are written by `exact`, beside this folder. This file is the port.
 //! Must never enter: retries, and how pages are found.
 
 mod lines;
+mod numbered;
 mod pages;
 mod shape;
 mod spot;

@@ -4,8 +4,9 @@
 //! `UPDATE`; a row that stands there is somebody else's.
 
 use super::{
-    super::sql::{Column, Table, possible, span::Span},
-    PostgresStore, bounds, keyless, literals,
+    super::sql::{Column, span::Span},
+    PostgresStore, exists, keyless,
+    query::{among, between, bounds, select, told as told_column},
     session::Session,
     told, values,
 };
@@ -61,28 +62,6 @@ fn block(columns: &[&Column], lines: Lines) -> Block {
     Block { columns, lines: lines.text.freeze(), ends: lines.ends }
 }
 
-/// Only the rows of these keys.
-fn among(key: &Column, keys: &[Key]) -> String {
-    format!(" WHERE {} = ANY({})", quoted(&key.field.name), literals(key, &possible(key, keys)))
-}
-
-/// Only the rows from the least to the greatest of these keys, which are mostly none where nothing was copied yet. `None` if
-/// the server may have an order of its own.
-fn between(key: &Column, block: &Block) -> Option<String> {
-    let number = |cell: &[u8]| std::str::from_utf8(cell).ok()?.parse::<i64>().ok();
-    let numbers = || block.keys().filter_map(number);
-    let (least, most) = numbers().min().zip(numbers().max())?;
-    let counted = matches!(key.field.kind, Kind::Int { .. });
-    counted.then(|| format!(" WHERE {} BETWEEN {least} AND {most}", quoted(&key.field.name)))
-}
-
-/// Whether there is a row of those that this filter leaves.
-async fn exists(doing: &str, session: &mut Session<'_>, table: &Table, filter: &str) -> Result<bool> {
-    let sql = format!("SELECT EXISTS (SELECT FROM {}{filter})", table.place);
-    let row = sqlx::query(AssertSqlSafe(sql)).fetch_one(&mut session.connection).await;
-    row.and_then(|row| row.try_get(0)).map_err(|error| fault(doing, error))
-}
-
 impl PostgresStore {
     async fn block_page(&self, doing: &str, set: &SetRef, from: &Cursor, rows: u32, bytes: usize) -> Result<BlockPage> {
         let total = if *from == Cursor::START { self.total(doing, set).await? } else { None };
@@ -97,7 +76,7 @@ impl PostgresStore {
         let limit = usize::try_from(rows.max(1)).unwrap_or(usize::MAX);
         let sql = format!(
             "{}{} ORDER BY {} LIMIT {}",
-            super::select(&columns, &table.place),
+            select(&columns, &table.place),
             bounds(key, &span),
             quoted(&key.field.name),
             limit.saturating_add(1)
@@ -180,7 +159,7 @@ impl PostgresStore {
             "SELECT count(*), coalesce(sum(hashtextextended(r.t, 1)), 0)::text, \
              coalesce(sum(hashtextextended(r.t, 2)), 0)::text \
              FROM (SELECT (ROW({})::text) COLLATE \"C\" AS t FROM {}{} OFFSET 0) AS r",
-            named.iter().map(|column| super::told(column)).collect::<Vec<_>>().join(", "),
+            named.iter().map(|column| told_column(column)).collect::<Vec<_>>().join(", "),
             table.place,
             bounds(key, &span),
         );
@@ -270,7 +249,7 @@ impl BlockStore for PostgresStore {
             let table = self.table(&doing, &mut session, set).await?;
             let key = table.key(&doing, &set.key)?;
             let columns = table.key_first(key);
-            let sql = format!("{}{}", super::select(&columns, &table.place), among(key, keys));
+            let sql = format!("{}{}", select(&columns, &table.place), among(key, keys));
             let lines = lines(&doing, &mut session, &sql, usize::MAX, usize::MAX).await?;
             session.end(&doing).await?;
             Ok(block(&columns, lines))

@@ -6,6 +6,7 @@
 //! enter: a text of the server that a value was not made of.
 
 mod blocks;
+mod query;
 mod schema;
 mod scratch;
 mod sequences;
@@ -19,13 +20,14 @@ use super::sql::{self, Column, Looks, Table, batch, span::Span};
 use crate::{
     adapters::postgres::{fault, quoted},
     error::{Fault, FaultKind, Result},
-    model::{Key, Kind, Record, Timestamp, Value},
+    model::{Key, Record, Timestamp, Value},
     ports::{
         BlockSource, BlockStore, Cursor, OpenTransactions, Page, RecordStore, SetInfo, SetRef, WriteOutcome, cell_text,
     },
 };
 use async_trait::async_trait;
 use futures::TryStreamExt as _;
+use query::{all_of, among, bounds, changed};
 use secrecy::SecretString;
 use session::{Session, Sessions};
 use sqlx::{AssertSqlSafe, Row as _};
@@ -223,73 +225,20 @@ fn record(doing: &str, table: &Table, line: &[u8]) -> Result<Record> {
     Ok(Record(fields))
 }
 
-/// Reads all columns, each as it is kept.
-fn all_of(table: &Table) -> String {
-    select(&table.columns.iter().collect::<Vec<_>>(), &table.place)
-}
-
-fn select(columns: &[&Column], place: &str) -> String {
-    format!("SELECT {} FROM {place}", columns.iter().map(|column| told(column)).collect::<Vec<_>>().join(", "))
-}
-
-/// A column as it is read. Blanks that only fill a text up to its length are not kept, but told.
-fn told(column: &Column) -> String {
-    let name = quoted(&column.field.name);
-    if column.sql == "bpchar" { format!("{name}::text") } else { name }
-}
-
-/// Only the rows of this stretch of keys.
-fn bounds(key: &Column, span: &Span) -> String {
-    let name = quoted(&key.field.name);
-    let bound = |sign: &str, text: &String| format!("{name} {sign} {}", literal(key, text));
-    let after = span.after.as_ref().map(|text| bound(">", text));
-    let upto = span.upto.as_ref().map(|text| bound("<=", text));
-    let bounds: Vec<String> = after.into_iter().chain(upto).collect();
-    if bounds.is_empty() { String::new() } else { format!(" WHERE {}", bounds.join(" AND ")) }
-}
-
 /// Says that a row has no key, if there is one: such a row stands behind every page.
 async fn keyless(doing: &str, session: &mut Session<'_>, table: &Table, key: &Column) -> Result<()> {
-    let sql = format!("SELECT EXISTS (SELECT FROM {} WHERE {} IS NULL)", table.place, quoted(&key.field.name));
+    let none = format!(" WHERE {} IS NULL", quoted(&key.field.name));
+    if exists(doing, session, table, &none).await? {
+        return Err(sql::without_key(doing, table, &key.field.name));
+    }
+    Ok(())
+}
+
+/// Whether there is a row of those that this filter leaves.
+async fn exists(doing: &str, session: &mut Session<'_>, table: &Table, filter: &str) -> Result<bool> {
+    let sql = format!("SELECT EXISTS (SELECT FROM {}{filter})", table.place);
     let row = sqlx::query(AssertSqlSafe(sql)).fetch_one(&mut session.connection).await;
-    let found: bool = row.and_then(|row| row.try_get(0)).map_err(|error| fault(doing, error))?;
-    if found { Err(sql::without_key(doing, table, &key.field.name)) } else { Ok(()) }
-}
-
-/// A text as a value of this column. Every text stands in quotes, and backslashes mean nothing there.
-fn literal(column: &Column, text: &str) -> String {
-    let text = match column.field.kind {
-        Kind::Date | Kind::Timestamp { .. } => times::to_postgres(text),
-        _ => text.to_owned(),
-    };
-    format!("'{}'::{}", text.replace('\'', "''"), column.sql)
-}
-
-/// Several values of this column, as an array.
-fn literals(column: &Column, values: &[Value]) -> String {
-    let texts: Vec<_> = values.iter().map(|value| serde_json::Value::from(value.to_text())).collect();
-    let list = Value::Json(texts.into());
-    let text = values::write(&Kind::List(Box::new(column.field.kind.clone())), &list).unwrap_or_default();
-    format!("'{}'::{}[]", text.replace('\'', "''"), column.sql)
-}
-
-/// Holds for a row that changed at or after this moment, and for one that does not say when.
-fn changed(doing: &str, column: &Column, since: Timestamp) -> Result<String> {
-    let name = quoted(&column.field.name);
-    // A column that keeps coarser times may have rounded a later one down to before `since`.
-    let second = since.strftime("%Y-%m-%dT%H:%M:%S");
-    let moment = match column.field.kind {
-        Kind::Timestamp { zone: true, fraction: 6 } => format!("'{since}'::timestamptz"),
-        Kind::Timestamp { zone: true, .. } | Kind::Text { .. } => format!("'{second}Z'::timestamptz"),
-        // Without a zone it is taken for UTC, as everything here.
-        Kind::Timestamp { fraction: 6, .. } => format!("'{}'::timestamp", since.strftime("%Y-%m-%dT%H:%M:%S%.f")),
-        Kind::Timestamp { .. } => format!("'{second}'::timestamp"),
-        Kind::Date => format!("'{}'::date", since.strftime("%Y-%m-%d")),
-        Kind::Int { .. } | Kind::Float { .. } | Kind::Decimal { .. } => since.as_second().to_string(),
-        _ => return Err(sql::refused(doing, format!("{name} holds no time"))),
-    };
-    let cast = if matches!(column.field.kind, Kind::Text { .. }) { "::timestamptz" } else { "" };
-    Ok(format!("({name}{cast} >= {moment} OR {name} IS NULL)"))
+    row.and_then(|row| row.try_get(0)).map_err(|error| fault(doing, error))
 }
 
 #[async_trait]
@@ -396,8 +345,7 @@ impl RecordStore for PostgresStore {
             let mut session = self.sessions.begin(&doing, false).await?;
             let table = self.table(&doing, &mut session, set).await?;
             let key = table.key(&doing, &set.key)?;
-            let wanted = literals(key, &sql::possible(key, keys));
-            let sql = format!("{} WHERE {} = ANY({wanted})", all_of(&table), quoted(&key.field.name));
+            let sql = format!("{}{}", all_of(&table), among(key, keys));
             let rows = rows(&doing, &mut session, &table, &sql, usize::MAX).await?;
             session.end(&doing).await?;
             Ok(rows.records)
@@ -436,8 +384,7 @@ impl RecordStore for PostgresStore {
             let mut session = self.sessions.begin(&doing, true).await?;
             let table = self.table(&doing, &mut session, set).await?;
             let key = table.key(&doing, &set.key)?;
-            let gone = literals(key, &sql::possible(key, keys));
-            let sql = format!("DELETE FROM {} WHERE {} = ANY({gone})", table.place, quoted(&key.field.name));
+            let sql = format!("DELETE FROM {}{}", table.place, among(key, keys));
             session.run(&doing, &sql).await?;
             session.end(&doing).await
         })

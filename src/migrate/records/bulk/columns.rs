@@ -101,16 +101,7 @@ impl Columns {
             return None;
         }
         let alike = old.block_source()?.dialect() == new.blocks()?.dialect();
-        let made: BTreeSet<&String> = dataset.map.keys().chain(dataset.fields.constant.keys()).collect();
-        let carried = source.iter().enumerate().filter(|(_, field)| !dataset.drop.contains(&field.name));
-        let carried = carried.map(|(at, field)| (mapping.name_there(&field.name).to_owned(), Some(at)));
-        let carried = carried.filter(|(name, _)| !made.contains(name));
-        let all: Vec<(String, Option<usize>)> =
-            carried.chain(made.iter().map(|name| ((*name).clone(), None))).collect();
-        let unique: BTreeSet<&String> = all.iter().map(|(name, _)| name).collect();
-        if unique.len() != all.len() {
-            return None;
-        }
+        let all = arrivals(dataset, mapping, &source)?;
         let (mut target, mut ways, mut told) = (Vec::new(), Vec::new(), Vec::new());
         for (name, from) in &all {
             let field = there.iter().find(|field| field.name == *name && !field.computed)?;
@@ -336,6 +327,17 @@ impl Columns {
         };
         block.iter().map(record).collect()
     }
+}
+
+/// The names on the new side, with the column of the source that each comes from; `None` if two would have the same.
+fn arrivals(dataset: &DatasetPlan, mapping: &Mapping, source: &[Field]) -> Option<Vec<(String, Option<usize>)>> {
+    let made: BTreeSet<&String> = dataset.map.keys().chain(dataset.fields.constant.keys()).collect();
+    let carried = source.iter().enumerate().filter(|(_, field)| !dataset.drop.contains(&field.name));
+    let carried = carried.map(|(at, field)| (mapping.name_there(&field.name).to_owned(), Some(at)));
+    let carried = carried.filter(|(name, _)| !made.contains(name));
+    let all: Vec<(String, Option<usize>)> = carried.chain(made.iter().map(|name| ((*name).clone(), None))).collect();
+    let unique: BTreeSet<&String> = all.iter().map(|(name, _)| name).collect();
+    (unique.len() == all.len()).then_some(all)
 }
 
 /// The cells of a line.

@@ -33,6 +33,9 @@ use underway::{Taken, Underway};
 /// A page ends early at about so many bytes.
 pub(crate) const PAGE_BYTES: usize = 4 << 20;
 
+/// While pages of so many bytes are under way no further one begins.
+pub(crate) const HELD: u64 = 4 << 20;
+
 /// A lane that moves in bulk.
 pub(crate) struct Bulk<'a> {
     lane: &'a Lane<'a>,
@@ -96,6 +99,7 @@ impl<'a> Bulk<'a> {
     pub(super) async fn move_page(&self, mover: &Mover<'_>, found: Found<BlockPage>) -> Result<()> {
         let lane = self.lane;
         let started = Timestamp::now();
+        let _held = mover.hold(found.page.block.lines.len() as u64);
         let (columns, block) = (Arc::clone(&self.columns), found.page.block.clone());
         let carried = aside(move || columns.carry(&block)).await?;
         lane.meter.did(Part::Mapped, found.page.block.rows() as u64);
