@@ -156,11 +156,31 @@ type Flight = AbortOnDropHandle<Result<PartSent>>;
 
 impl Upload<'_> {
     /// Reads the source to its end and sends what the server does not have yet.
+    ///
+    /// What is on its way when the reading or a part fails still lands, unless the run is stopped: a server may keep a part
+    /// whose sending was cut off after the upload was thrown away, and nobody would find it.
     async fn send_parts(&mut self, bytes: BoxStream<'static, Result<Bytes>>) -> Result<()> {
+        let mut busy = FuturesUnordered::new();
+        let fault = match self.read_and_send(bytes, &mut busy).await {
+            Err(fault) if fault.kind != FaultKind::Cancelled => fault,
+            ended => return ended,
+        };
+        while let Some(landed) = busy.next().await {
+            if let Err(besides) = self.landed(Some(landed)).await {
+                tracing::debug!("{}: {}", self.haul.doing(), besides.chain());
+            }
+        }
+        Err(fault)
+    }
+
+    async fn read_and_send(
+        &mut self,
+        bytes: BoxStream<'static, Result<Bytes>>,
+        busy: &mut FuturesUnordered<Flight>,
+    ) -> Result<()> {
         let size = usize::try_from(self.row.part_size).unwrap_or(usize::MAX);
         let mut cutter = Cutter { bytes, size, kept: BytesMut::new() };
         let known: BTreeMap<u32, PartSent> = self.row.parts.iter().map(|part| (part.number, part.clone())).collect();
-        let mut busy: FuturesUnordered<Flight> = FuturesUnordered::new();
         for number in 1.. {
             let memory = self.gear.pace.memory(self.row.part_size).await;
             let next = self.gear.signals.unless_stopped("read a file", cutter.next()).await?;

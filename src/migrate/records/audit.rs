@@ -210,8 +210,9 @@ impl<'a> Auditor<'a> {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX).max(1);
         // By their places: an engine that awaits this from a task of its own takes no borrow for each.
         let compared = stream::iter(done..stretches.batches.len()).map(|place| async move {
-            let compared = stretches.compare(&stretches.batches[place]).await?;
-            let mut judged = Vec::new();
+            let mut compared = stretches.compare(&stretches.batches[place]).await?;
+            let odd = std::mem::take(&mut compared.odd);
+            let mut judged = vec![judge::page(lane, live, odd).await?];
             for keys in compared.doubtful.chunks(limit) {
                 let records = lane.fetch(&lane.old, keys).await?;
                 judged.push(judge::page(lane, live, records.into_values().collect()).await?);
@@ -223,7 +224,8 @@ impl<'a> Auditor<'a> {
             let (compared, judged) = stretch?;
             self.begun.same += compared.same;
             self.begun.left_out += compared.left_out;
-            self.compared += compared.same + compared.left_out + compared.doubtful.len() as u64;
+            let looked_at = judged.iter().map(|page| page.records.len() as u64).sum::<u64>();
+            self.compared += compared.same + compared.left_out + looked_at;
             let rows: Vec<VerdictRow> = judged.iter().flat_map(|page| self.source(page, None)).collect();
             self.reached(Stage::Stretches(done + n + 1), &rows).await?;
         }

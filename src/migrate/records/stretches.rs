@@ -11,7 +11,7 @@ use super::{
 use crate::{
     error::{Fault, FaultKind, Result},
     migrate::lane::Lane,
-    model::{Digest, Key},
+    model::{Digest, Key, Record},
     ports::{BatchRow, Block, BlockPage, Cursor},
 };
 use futures::{Stream, StreamExt as _};
@@ -33,6 +33,8 @@ pub(super) struct Compared {
     pub(super) left_out: u64,
     /// Keys of the source's records that have to be looked at.
     pub(super) doubtful: Vec<Key>,
+    /// Records of pages that say more than keys do: one has no key, two have the same, or one cannot be carried.
+    pub(super) odd: Vec<Record>,
 }
 
 /// A lane in stretches.
@@ -148,6 +150,7 @@ impl<'a> Stretches<'a> {
         }
         all.same += wanted.same;
         all.left_out += wanted.left_out.len() as u64;
+        all.odd.extend(wanted.odd);
         all.doubtful.extend(wanted.doubtful);
         all.doubtful.extend(wanted.records.into_keys().map(Key));
         Ok(())
@@ -169,19 +172,22 @@ struct Wanted {
     records: HashMap<String, Digest>,
     left_out: HashSet<String>,
     doubtful: Vec<Key>,
+    odd: Vec<Record>,
     same: u64,
 }
 
 impl Wanted {
-    /// Of these lines of the source. If one of them cannot be carried, all are doubtful.
+    /// Of these lines of the source, if all can be carried and each has a key of its own.
     fn of(columns: &Columns, block: &Block) -> std::result::Result<Self, String> {
         if let Ok(carried) = columns.carry(block) {
-            let (records, left_out) = (carried.records.into_iter().collect(), carried.left_out.into_iter().collect());
-            return Ok(Self { records, left_out, ..Self::default() });
+            let records: HashMap<String, Digest> = carried.records.into_iter().collect();
+            let left_out: HashSet<String> = carried.left_out.into_iter().collect();
+            let all = records.len() + left_out.len();
+            if all == block.rows() && left_out.iter().all(|key| !records.contains_key(key)) {
+                return Ok(Self { records, left_out, ..Self::default() });
+            }
         }
-        let key = &block.columns.first().ok_or("a page without columns")?.name;
-        let records = columns.records(block)?;
-        Ok(Self { doubtful: records.iter().filter_map(|record| record.key(key)).collect(), ..Self::default() })
+        Ok(Self { odd: columns.records(block)?, ..Self::default() })
     }
 
     /// These lines stand in the target.

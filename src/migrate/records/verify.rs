@@ -99,8 +99,11 @@ impl Verifier<'_> {
         lane.pace.rows(batch.items, 0, &lane.cx.signals).await?;
         let compared = stretches.compare(batch).await?;
         self.add(&compared);
-        self.verified(batch, &compared.doubtful).await?;
-        self.look_closely(&compared.doubtful).await
+        let field = lane.mapping.key_field();
+        let odd = compared.odd.iter().filter_map(|record| record.key(field));
+        let open: Vec<Key> = compared.doubtful.iter().cloned().chain(odd).collect();
+        self.verified(batch, &open).await?;
+        self.look_closely(compared).await
     }
 
     /// Compares a page, and looks closely at what does not seem the same.
@@ -109,7 +112,7 @@ impl Verifier<'_> {
         lane.pace.rows(page.1.block.rows() as u64, 0, &lane.cx.signals).await?;
         let compared = stretches.compare_page(page).await?;
         self.add(&compared);
-        self.look_closely(&compared.doubtful).await
+        self.look_closely(compared).await
     }
 
     fn add(&self, compared: &Compared) {
@@ -124,10 +127,13 @@ impl Verifier<'_> {
         self.lane.meter.did(Part::Verified, seen);
     }
 
-    async fn look_closely(&self, doubtful: &[Key]) -> Result<()> {
+    async fn look_closely(&self, compared: Compared) -> Result<()> {
         let lane = self.lane;
+        if !compared.odd.is_empty() {
+            self.judge(compared.odd).await?;
+        }
         let limit = usize::try_from(lane.cx.plan.migration.batch_records).unwrap_or(usize::MAX);
-        for keys in doubtful.chunks(limit.max(1)) {
+        for keys in compared.doubtful.chunks(limit.max(1)) {
             let records = lane.fetch(&lane.old, keys).await?;
             self.found().moving += (keys.len() - records.len().min(keys.len())) as u64;
             self.judge(records.into_values().collect()).await?;

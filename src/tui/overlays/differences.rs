@@ -219,7 +219,7 @@ fn nothing(differences: &Differences) -> &'static str {
     match (&differences.found, differences.class) {
         (Some((Compared::Never, _)), _) => "not compared yet: V compares both sides now, and keeps every difference",
         (Some((Compared::HalfWay, _)), None) => "nothing found so far: V goes on with the comparison",
-        (Some((Compared::Whole, _)), None) => "no differences: both sides are the same",
+        (Some((Compared::Whole, _)), None) => "no differences when both sides were compared last: V compares again",
         _ => "none of this class: c shows the next one",
     }
 }
