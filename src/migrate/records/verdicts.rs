@@ -66,8 +66,8 @@ pub(super) fn on_page(lane: &Track<'_>, judged: &JudgedPage, next: Option<&str>)
     rows
 }
 
-/// The verdict on a row that only the target has. `late`: the run wrote it.
-pub(super) fn extra(lane: &Track<'_>, key: String, late: bool) -> VerdictRow {
-    let detail = if late { "deleted in the source since the lane copied" } else { "not the run's" };
+/// The verdict on a row that only the target has, and that the run wrote or not.
+pub(super) fn extra(lane: &Track<'_>, key: String, by_run: bool) -> VerdictRow {
+    let detail = if by_run { "deleted in the source since the lane copied" } else { "not the run's" };
     row(lane, key, ItemVerdict::OnlyInTarget, detail)
 }

@@ -54,7 +54,7 @@ impl<E: Engine> LiteStore<E> {
 
     /// What holds for the rows of these keys. As one value, wherever JSON can say them: a statement with thousands of
     /// values is prepared anew each time.
-    fn among(&self, key: &Column, keys: Vec<Cell>) -> Vec<Statement> {
+    fn among(&self, key: &Column, keys: &[Cell]) -> Vec<Statement> {
         let name = quoted(&key.field.name);
         let plain = |cell: &Cell| match cell {
             Cell::Int(number) => Some(serde_json::Value::from(*number)),
@@ -196,7 +196,7 @@ impl<E: Engine> BlockStore for LiteStore<E> {
                     return Ok(false);
                 }
             }
-            for among in self.among(key, keys) {
+            for among in self.among(key, &keys) {
                 let holds = Statement::act(" AND ").and(among);
                 if self.any(&doing, &table, holds).await? {
                     return Ok(true);
@@ -214,8 +214,8 @@ impl<E: Engine> BlockStore for LiteStore<E> {
             let key = table.key(&doing, &set.key)?;
             let columns = table.key_first(key);
             let mut rows = Vec::with_capacity(keys.len());
-            let keys = wanted(key, keys, usize::MAX).into_iter().flatten().collect();
-            for among in self.among(key, keys) {
+            let keys = wanted(key, keys, usize::MAX).concat();
+            for among in self.among(key, &keys) {
                 let ask = select(&columns, &table).then(" WHERE ").and(among);
                 rows.extend(self.engine.read(&doing, ask, None).await?.rows);
             }

@@ -177,7 +177,7 @@ impl Columns {
         let (mut row, mut texts) = (Row::default(), Texts::default());
         for line in block.iter() {
             split(line, self.source.len(), &mut cells)?;
-            let key = self.key(store, &self.source[0].kind, &cells)?;
+            let key = key(store, &self.source[0].kind, &cells)?;
             if !self.row(store, &ready, &cells, &mut row)? {
                 left_out.push(key);
                 continue;
@@ -190,18 +190,6 @@ impl Columns {
         }
         let (lines, ends) = if plain { (block.lines.clone(), block.ends.clone()) } else { (Bytes::from(lines), ends) };
         Ok(Carried { block: Block { columns: Arc::clone(&self.target), lines, ends }, records, left_out })
-    }
-
-    /// The text of a line's key.
-    fn key(&self, store: &dyn BlockSource, kind: &Kind, cells: &[&[u8]]) -> Result<String, String> {
-        let mut text = Vec::new();
-        if cells[0] != NULL_CELL && store.tell(kind, cells[0], &mut text) {
-            return String::from_utf8(text).map_err(|_| "a key that is no text".into());
-        }
-        match store.value(kind, cells[0])? {
-            Value::Null => Err("a record has no key".into()),
-            value => Ok(value.to_text()),
-        }
     }
 
     /// What a line becomes. `false` if the filter leaves its record out.
@@ -305,7 +293,7 @@ impl Columns {
                     self.kinds.push(&field.name, &value, &mut texts);
                 }
             }
-            out.push((self.key(store, &self.target[0].kind, &cells)?, texts.digest(&self.names)));
+            out.push((key(store, &self.target[0].kind, &cells)?, texts.digest(&self.names)));
         }
         Ok(out)
     }
@@ -338,6 +326,18 @@ fn arrivals(dataset: &DatasetPlan, mapping: &Mapping, source: &[Field]) -> Optio
     let all: Vec<(String, Option<usize>)> = carried.chain(made.iter().map(|name| ((*name).clone(), None))).collect();
     let unique: BTreeSet<&String> = all.iter().map(|(name, _)| name).collect();
     (unique.len() == all.len()).then_some(all)
+}
+
+/// The text of a line's key.
+fn key(store: &dyn BlockSource, kind: &Kind, cells: &[&[u8]]) -> Result<String, String> {
+    let mut text = Vec::new();
+    if cells[0] != NULL_CELL && store.tell(kind, cells[0], &mut text) {
+        return String::from_utf8(text).map_err(|_| "a key that is no text".into());
+    }
+    match store.value(kind, cells[0])? {
+        Value::Null => Err("a record has no key".into()),
+        value => Ok(value.to_text()),
+    }
 }
 
 /// The cells of a line.
