@@ -158,11 +158,14 @@ async fn keys_without_order_are_no_block() {
     let ledger = Ledger::open(dir.path()).await.unwrap();
     let work = ledger.work(&RunId::new("run-1"));
     let mut taken = Vec::new();
-    for number in 1..=40 {
-        // Keys that are counted up stay blocks, keys from all over do not.
-        let counted = (0..50).map(|n| ((number * 50 + n).to_string(), Digest::of(b"x"))).collect();
+    for number in 1..=201 {
+        // Keys that are counted up stay blocks, also where a number gets longer; keys from all over do not.
+        let counted = (1..=50).map(|n| ((number * 50 + n).to_string(), Digest::of(b"x"))).collect();
         let block = RecordBlock { state: ItemState::Copied, records: counted };
         assert!(work.save_block(&batch(number), &block, &[]).await.unwrap());
+        if number > 40 {
+            continue;
+        }
         let anywhere = (0..50).map(|n| (Digest::of(format!("{number}/{n}").as_bytes()).to_hex(), Digest::of(b"x")));
         let block = RecordBlock { state: ItemState::Copied, records: anywhere.collect() };
         let row =
@@ -182,7 +185,7 @@ async fn a_hurt_block_is_named_and_no_other_run_is_asked() {
     let query = ItemQuery { lane: Some(LaneId::new(LANE)), limit: 5, ..ItemQuery::default() };
     assert_eq!(work.items(&query).await.unwrap().len(), 5);
     assert!(ledger.work(&RunId::new("run-2")).items(&query).await.unwrap().is_empty());
-    let hurt = "UPDATE record_blocks SET body = substr(body, 1, 40)";
+    let hurt = "UPDATE block_bodies SET body = substr(body, 1, 40)";
     super::tests::tamper(&dir, hurt).await;
     let fault = work.items(&query).await.unwrap_err();
     assert!(fault.chain().contains("damaged"), "{}", fault.chain());

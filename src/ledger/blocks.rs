@@ -1,4 +1,4 @@
-//! Records of one batch that all fare alike, in one row: a key and a digest cost their bytes and nothing else.
+//! Records of one batch that all fare alike, in a row or a few: a key and a digest cost their bytes and nothing else.
 //!
 //! Readers get them as items like any other. A record of which something is told by itself gets a row of its own in
 //! `record_items` before that is written (`let_out`); the block keeps it too, and the row counts. Neighbours: `sql` writes
@@ -13,19 +13,26 @@ use crate::{
     ports::{BatchRow, ItemQuery, ItemRow, RecordBlock},
 };
 use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 const DIGEST: usize = 32;
 
-/// Blocks that a look-up may have to read for one key. Keys that are counted up are sorted as text here, so that a few blocks
-/// for every length of a number lie across the others even where keys come in order.
+/// Blocks that a look-up may have to read for one key.
 const CROWD: i64 = 32;
 
 type Sql<T = ()> = Result<T, sqlx::Error>;
 
-/// A block as its row keeps it.
+/// Parts that a block is taken into at most.
+const PARTS: usize = 8;
+
+/// A block as its rows keep it.
 pub(super) struct Packed {
     state: ItemState,
+    parts: Vec<Part>,
+}
+
+/// Records of a block whose keys follow each other.
+struct Part {
     least: String,
     greatest: String,
     records: u64,
@@ -33,32 +40,36 @@ pub(super) struct Packed {
 }
 
 impl Packed {
-    /// Packs a block.
+    /// Packs a block: keys of one length together, which are sorted alike as text and as numbers, if they are of a few lengths.
     ///
     /// # Errors
     /// In words: a key is longer than the row's form can say.
     pub(super) fn new(block: &RecordBlock) -> Result<Self, Unreadable> {
+        let lengths: BTreeSet<usize> = block.records.iter().map(|(key, _)| key.len()).collect();
+        let apart = lengths.len() <= PARTS;
         let mut records: Vec<&(String, Digest)> = block.records.iter().collect();
-        records.sort_unstable_by(|one, other| one.0.cmp(&other.0));
+        let length = |key: &String| if apart { key.len() } else { 0 };
+        records.sort_unstable_by(|(one, _), (other, _)| (length(one), one).cmp(&(length(other), other)));
+        let parts = records.chunk_by(|(one, _), (other, _)| length(one) == length(other)).map(Part::new);
+        Ok(Self { state: block.state, parts: parts.collect::<Result<_, _>>()? })
+    }
+}
+
+impl Part {
+    fn new(records: &[&(String, Digest)]) -> Result<Self, Unreadable> {
         let mut body = Vec::with_capacity(records.iter().map(|(key, _)| key.len() + 2 + DIGEST).sum());
-        for (key, digest) in &records {
+        for (key, digest) in records {
             let length = u16::try_from(key.len()).map_err(|_| format!("a key of {} bytes", key.len()))?;
             body.extend_from_slice(&length.to_be_bytes());
             body.extend_from_slice(key.as_bytes());
             body.extend_from_slice(&digest.0);
         }
         let end = |record: Option<&&(String, Digest)>| record.map_or_else(String::new, |(key, _)| key.clone());
-        Ok(Self {
-            state: block.state,
-            least: end(records.first()),
-            greatest: end(records.last()),
-            records: records.len() as u64,
-            body,
-        })
+        Ok(Self { least: end(records.first()), greatest: end(records.last()), records: records.len() as u64, body })
     }
 }
 
-/// The records of a block's row, in the order of their keys.
+/// The records of a row, in the order of their keys.
 struct Records<'b>(&'b [u8]);
 
 impl<'b> Iterator for Records<'b> {
@@ -84,10 +95,11 @@ fn next_record<'b>(rest: &mut &'b [u8]) -> Option<(&'b str, Digest)> {
     Some((std::str::from_utf8(key).ok()?, Digest(*digest)))
 }
 
-/// A block without its records.
+/// A part of a block without its records.
 struct Head {
     lane: LaneId,
     batch: BatchId,
+    part: i64,
     state: ItemState,
     least: String,
     greatest: String,
@@ -103,6 +115,7 @@ fn head(row: &sqlx::sqlite::SqliteRow) -> Sql<Head> {
     Ok(Head {
         lane: LaneId::new(row.try_get::<String, _>("lane")?),
         batch: BatchId::new(row.try_get::<String, _>("batch")?),
+        part: row.try_get("part")?,
         state: rows::unword(row.try_get("state")?).map_err(damaged)?,
         least: row.try_get("least")?,
         greatest: row.try_get("greatest")?,
@@ -113,7 +126,7 @@ fn head(row: &sqlx::sqlite::SqliteRow) -> Sql<Head> {
 /// Blocks that may hold what is asked for, by their least key.
 async fn heads(connection: &mut SqliteConnection, run: &RunId, query: &ItemQuery) -> Sql<Vec<Head>> {
     let mut sql = QueryBuilder::<Sqlite>::new(
-        "SELECT lane, batch, state, least, greatest, alone FROM record_blocks WHERE records > alone AND run = ",
+        "SELECT lane, batch, part, state, least, greatest, alone FROM record_blocks WHERE records > alone AND run = ",
     );
     sql.push_bind(run.as_str().to_owned());
     if let Some(lane) = &query.lane {
@@ -136,9 +149,9 @@ async fn heads(connection: &mut SqliteConnection, run: &RunId, query: &ItemQuery
     sql.build().fetch_all(connection).await?.iter().map(head).collect()
 }
 
-async fn body(connection: &mut SqliteConnection, run: &RunId, batch: &BatchId) -> Sql<Vec<u8>> {
-    let sql = "SELECT body FROM record_blocks WHERE run = $1 AND batch = $2";
-    sqlx::query_scalar(sql).bind(run.as_str()).bind(batch.as_str()).fetch_one(connection).await
+async fn body(connection: &mut SqliteConnection, run: &RunId, head: &Head) -> Sql<Vec<u8>> {
+    let sql = "SELECT body FROM block_bodies WHERE run = $1 AND batch = $2 AND part = $3";
+    sqlx::query_scalar(sql).bind(run.as_str()).bind(head.batch.as_str()).bind(head.part).fetch_one(connection).await
 }
 
 /// Those of a lane's records between these keys that have a row of their own.
@@ -183,7 +196,7 @@ pub(super) async fn items(
         if is_full(limit, &found, rows, &head.least) {
             break;
         }
-        let body = body(connection, run, &head.batch).await?;
+        let body = body(connection, run, &head).await?;
         let mut of_block = Vec::new();
         for record in Records(&body) {
             let (key, digest) = record.map_err(damaged)?;
@@ -219,7 +232,7 @@ fn contains(text: &str, part: &str) -> bool {
     text.to_ascii_lowercase().contains(&part.to_ascii_lowercase())
 }
 
-/// Whether many blocks of the lane have keys on both sides of this one's.
+/// Whether many blocks of the lane have keys on both sides of some of this one's.
 pub(super) async fn is_crowded(
     connection: &mut SqliteConnection,
     run: &RunId,
@@ -228,15 +241,20 @@ pub(super) async fn is_crowded(
 ) -> Sql<bool> {
     let sql = "SELECT count(*) FROM (SELECT 1 FROM record_blocks \
                WHERE run = $1 AND lane = $2 AND least <= $3 AND greatest >= $4 LIMIT $5)";
-    let across: i64 = sqlx::query_scalar(sql)
-        .bind(run.as_str())
-        .bind(lane.as_str())
-        .bind(&block.greatest)
-        .bind(&block.least)
-        .bind(CROWD)
-        .fetch_one(connection)
-        .await?;
-    Ok(across >= CROWD)
+    for part in &block.parts {
+        let across: i64 = sqlx::query_scalar(sql)
+            .bind(run.as_str())
+            .bind(lane.as_str())
+            .bind(&part.greatest)
+            .bind(&part.least)
+            .bind(CROWD)
+            .fetch_one(&mut *connection)
+            .await?;
+        if across >= CROWD {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Writes a batch, its block, and what is told by itself.
@@ -248,23 +266,30 @@ pub(super) async fn save(
     items: &[ItemRow],
 ) -> Sql {
     sql::save(connection, run, std::slice::from_ref(batch), items, &[]).await?;
-    if block.records == 0 {
-        return Ok(());
+    for (number, part) in (0_i64..).zip(&block.parts) {
+        let head = "INSERT INTO record_blocks (run, lane, batch, part, state, least, greatest, records, alone) \
+                    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0)";
+        sqlx::query(head)
+            .bind(run.as_str())
+            .bind(batch.lane.as_str())
+            .bind(batch.batch.as_str())
+            .bind(number)
+            .bind(word(&block.state))
+            .bind(&part.least)
+            .bind(&part.greatest)
+            .bind(int(part.records))
+            .execute(&mut *connection)
+            .await?;
+        sqlx::query("INSERT INTO block_bodies (run, lane, batch, part, body) VALUES ($1, $2, $3, $4, $5)")
+            .bind(run.as_str())
+            .bind(batch.lane.as_str())
+            .bind(batch.batch.as_str())
+            .bind(number)
+            .bind(&part.body)
+            .execute(&mut *connection)
+            .await?;
     }
-    let sql = "INSERT INTO record_blocks (run, lane, batch, state, least, greatest, records, alone, body) \
-               VALUES ($1, $2, $3, $4, $5, $6, $7, 0, $8)";
-    sqlx::query(sql)
-        .bind(run.as_str())
-        .bind(batch.lane.as_str())
-        .bind(batch.batch.as_str())
-        .bind(word(&block.state))
-        .bind(&block.least)
-        .bind(&block.greatest)
-        .bind(int(block.records))
-        .bind(&block.body)
-        .execute(connection)
-        .await
-        .map(drop)
+    Ok(())
 }
 
 /// Writes a batch and where the records of its block stand.
@@ -298,7 +323,7 @@ pub(super) async fn let_out(connection: &mut SqliteConnection, run: &RunId, lane
         );
         let near = &keys[from..to];
         let (Some(low), Some(high)) = (near.first(), near.last()) else { continue };
-        let body = body(connection, run, &head.batch).await?;
+        let body = body(connection, run, &head).await?;
         let alone = alone(connection, run, lane, (low, high)).await?;
         let mut out = Vec::new();
         for record in Records(&body) {
@@ -308,11 +333,12 @@ pub(super) async fn let_out(connection: &mut SqliteConnection, run: &RunId, lane
             }
         }
         sql::insert_items(connection, run, LaneKind::Records, &out).await?;
-        let count = "UPDATE record_blocks SET alone = alone + $1 WHERE run = $2 AND batch = $3";
+        let count = "UPDATE record_blocks SET alone = alone + $1 WHERE run = $2 AND batch = $3 AND part = $4";
         sqlx::query(count)
             .bind(int(out.len() as u64))
             .bind(run.as_str())
             .bind(head.batch.as_str())
+            .bind(head.part)
             .execute(&mut *connection)
             .await?;
     }

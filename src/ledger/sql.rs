@@ -231,6 +231,7 @@ pub(super) async fn forget(connection: &mut SqliteConnection, run: &RunId, lane:
     for sql in [
         "DELETE FROM record_items WHERE run = $1 AND lane = $2",
         "DELETE FROM record_blocks WHERE run = $1 AND lane = $2",
+        "DELETE FROM block_bodies WHERE run = $1 AND lane = $2",
         "DELETE FROM file_migration_records WHERE run = $1 AND lane = $2",
         "DELETE FROM record_batches WHERE run = $1 AND lane = $2",
         "DELETE FROM file_migration_batches WHERE run = $1 AND lane = $2",

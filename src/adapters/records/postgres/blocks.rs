@@ -5,7 +5,7 @@
 
 use super::{
     super::sql::{Column, span::Span},
-    PostgresStore, exists, keyless,
+    PostgresStore, any_within, exists, keyless,
     query::{among, between, bounds, select, told as told_column},
     session::Session,
     told, values,
@@ -232,7 +232,7 @@ impl BlockStore for PostgresStore {
             let table = self.table(&doing, &mut session, set).await?;
             let key = table.key(&doing, &set.key)?;
             let between = match between(key, block) {
-                Some(between) => exists(&doing, &mut session, &table, &between).await?,
+                Some(between) => any_within(&doing, &mut session, &table, key, &between).await?,
                 None => true,
             };
             let stands = between && exists(&doing, &mut session, &table, &self.among(&doing, key, block)?).await?;
@@ -264,7 +264,7 @@ impl BlockStore for PostgresStore {
             let table = self.table(&doing, &mut session, set).await?;
             let key = table.key(&doing, &set.key)?;
             let bounds = bounds(key, &Span::parse(&doing, stretch)?);
-            let stands = exists(&doing, &mut session, &table, &bounds).await?;
+            let stands = any_within(&doing, &mut session, &table, key, &bounds).await?;
             session.end(&doing).await?;
             Ok(!stands)
         })

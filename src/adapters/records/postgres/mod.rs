@@ -234,6 +234,14 @@ async fn keyless(doing: &str, session: &mut Session<'_>, table: &Table, key: &Co
     Ok(())
 }
 
+/// Whether a row has a key within these bounds. Asked in the order of the key: a server without statistics would read a whole
+/// table that was just filled.
+async fn any_within(doing: &str, session: &mut Session<'_>, table: &Table, key: &Column, bounds: &str) -> Result<bool> {
+    let sql = format!("SELECT FROM {}{bounds} ORDER BY {} LIMIT 1", table.place, quoted(&key.field.name));
+    let row = sqlx::query(AssertSqlSafe(sql)).fetch_optional(&mut session.connection).await;
+    row.map(|row| row.is_some()).map_err(|error| fault(doing, error))
+}
+
 /// Whether there is a row of those that this filter leaves.
 async fn exists(doing: &str, session: &mut Session<'_>, table: &Table, filter: &str) -> Result<bool> {
     let sql = format!("SELECT EXISTS (SELECT FROM {}{filter})", table.place);
