@@ -19,7 +19,7 @@ use crate::{
     error::Result,
     model::{Field, Record},
     plan::{DatasetPlan, FileSetPlan, Plan, SetPlan},
-    ports::{Found, Ports, RecordStore, SetInfo, SetRef},
+    ports::{Form, Found, Ports, RecordStore, SetInfo, SetRef},
 };
 use futures::StreamExt as _;
 use serde::{Deserialize, Serialize};
@@ -286,7 +286,7 @@ async fn sampled(plan: &Plan, store: &dyn RecordStore, set: &SetRef) -> Result<(
     let Some(last) = places.last() else { return Ok((records, 0.0)) };
     let (asked, page) = (Instant::now(), plan.migration.batch_records);
     let rows = match store.block_source() {
-        Some(blocks) => blocks.read_block(set, last, page, PAGE_BYTES).await?.block.rows(),
+        Some(blocks) => blocks.read_block(set, last, page, PAGE_BYTES, Form::Text).await?.block.rows(),
         None => store.read(set, last, page).await?.records.len(),
     };
     Ok((records, asked.elapsed().as_secs_f64() / rows.max(1) as f64))

@@ -23,8 +23,8 @@ pub use blobs::{
     Unfinished, scan_by_pages,
 };
 pub use blocks::{
-    ABSENT_CELL, Block, BlockPage, BlockSource, BlockStore, Inserted, NULL_CELL, StretchDigest, cell_text, push_cell,
-    push_text,
+    ABSENT_CELL, Block, BlockCell, BlockPage, BlockSource, BlockStore, Dialect, Form, Inserted, NULL_CELL, Shape,
+    StretchDigest, plain_text, push_cell, push_text,
 };
 pub use journal::{Journal, RunSummary};
 pub use probe::{Measurement, Probe, Reading};

@@ -6,33 +6,72 @@ use super::{
     text,
 };
 use cutover::{
-    model::{Field, Record, Value},
-    ports::{ABSENT_CELL, Block, BlockSource, BlockStore, Cursor, Inserted, NULL_CELL, StretchDigest},
+    model::{Record, Value},
+    ports::{Block, BlockCell, BlockSource, BlockStore, Cursor, Form, Inserted, SetRef, StretchDigest},
 };
 
 /// As many bytes as anybody wants.
 const MANY: usize = 1 << 30;
 
 /// The rows of a block.
-fn rows(blocks: &dyn BlockSource, block: &Block) -> Vec<Record> {
-    let row = |line: &[u8]| {
-        let cells = line.split(|byte| *byte == b'\t').zip(&*block.columns);
-        let cells = cells.filter(|(cell, _)| *cell != ABSENT_CELL);
-        let cell = |(cell, field): (&[u8], &Field)| (field.name.clone(), blocks.value(&field.kind, cell).unwrap());
-        Record(cells.map(cell).collect())
+pub(crate) fn rows(block: &Block) -> Vec<Record> {
+    let mut cells = Vec::new();
+    let row = |row| {
+        block.cells(row, &mut cells).unwrap();
+        let there = cells.iter().enumerate().filter(|(_, cell)| **cell != BlockCell::Absent);
+        let value = |(at, cell): (usize, &BlockCell<'_>)| {
+            (block.columns[at].name.clone(), block.value(at, *cell).unwrap_or_else(|why| panic!("{why}")))
+        };
+        Record(there.map(value).collect())
     };
     block.iter().map(row).collect()
 }
 
+/// What cells tell is the text of their values.
+pub(crate) fn tells(block: &Block) {
+    let mut cells = Vec::new();
+    for row in block.iter() {
+        block.cells(row, &mut cells).unwrap();
+        for (at, cell) in cells.iter().enumerate() {
+            let (field, mut told) = (&block.columns[at], b"before".to_vec());
+            let BlockCell::Said(said) = *cell else { continue };
+            let value = block.value(at, *cell).unwrap();
+            if block.dialect.tell(&field.kind, said, &mut told) {
+                assert_eq!(String::from_utf8(told).unwrap(), format!("before{}", value.to_text()), "{}", field.name);
+            } else {
+                assert_eq!(told, b"before", "{}", field.name);
+            }
+        }
+    }
+}
+
+/// The forms in which the store hands the rows of this set over.
+async fn forms(blocks: &dyn BlockSource, set: &SetRef) -> Vec<Form> {
+    let own = blocks.shape(set).await.unwrap().types.map(|_| Form::Own);
+    [Form::Text].into_iter().chain(own).collect()
+}
+
 /// Everything from this cursor on.
-async fn from(side: &Side, mut from: Cursor, most: u32, bytes: usize) -> Vec<Record> {
+async fn from(side: &Side, from: Cursor, most: u32, bytes: usize) -> Vec<Record> {
+    let blocks = side.store.block_source().unwrap();
+    let mut all: Option<Vec<Record>> = None;
+    for form in forms(blocks, &side.items.set).await {
+        let read = read(side, from.clone(), (most, bytes), form).await;
+        let first = all.get_or_insert_with(|| read.clone());
+        assert_eq!(*first, read, "{} says the same in each form", side.name);
+    }
+    all.unwrap_or_default()
+}
+
+async fn read(side: &Side, mut from: Cursor, (most, bytes): (u32, usize), form: Form) -> Vec<Record> {
     let blocks = side.store.block_source().unwrap();
     let mut read = Vec::new();
     loop {
-        let page = blocks.read_block(&side.items.set, &from, most, bytes).await.unwrap();
+        let page = blocks.read_block(&side.items.set, &from, most, bytes, form).await.unwrap();
         assert!(page.block.rows() <= most as usize, "{}", side.name);
         assert!(page.as_of.is_some(), "{} says what time it is", side.name);
-        read.extend(rows(blocks, &page.block));
+        tells(&page.block);
+        read.extend(rows(&page.block));
         match page.next {
             Some(next) => from = next,
             None => return read,
@@ -48,23 +87,13 @@ pub(crate) async fn gives_in_bulk(side: &Side) {
     let ids: Vec<i64> = (1..=90).collect();
     side.put(&ids).await;
     let wanted = all(store, items).await;
-    assert_eq!(source.shape(items).await.unwrap()[0].name, items.key, "{}: the key is first", side.name);
+    assert_eq!(source.shape(items).await.unwrap().columns[0].name, items.key, "{}: the key is first", side.name);
     for most in [7, 90, 1000] {
         assert_eq!(from(side, Cursor::START, most, MANY).await, wanted, "{} by {most}", side.name);
     }
     let first = store.read(items, &Cursor::START, 10).await.unwrap();
     let rest = from(side, first.next.unwrap(), 50, MANY).await;
     assert!(wanted.ends_with(&rest) && rest.len() >= wanted.len() - 10, "{}: one kind of cursor", side.name);
-    let block = source.read_block(items, &Cursor::START, 90, MANY).await.unwrap().block;
-    for line in block.iter() {
-        for (field, cell) in block.columns.iter().zip(line.split(|byte| *byte == b'\t')) {
-            let mut told = Vec::new();
-            if cell != NULL_CELL && cell != ABSENT_CELL && source.tell(&field.kind, cell, &mut told) {
-                let value = source.value(&field.kind, cell).unwrap();
-                assert_eq!(String::from_utf8(told).unwrap(), value.to_text(), "{}: {}", side.name, field.name);
-            }
-        }
-    }
     side.remove(&ids).await;
 }
 
@@ -77,7 +106,7 @@ pub(crate) async fn moves_in_bulk(side: &Side) {
     let ids: Vec<i64> = (1..=300).collect();
     side.put(&ids).await;
     let wanted = side.items(ids.clone());
-    assert_eq!(blocks.shape(items).await.unwrap()[0].name, "id", "{}: the key is first", side.name);
+    assert_eq!(blocks.shape(items).await.unwrap().columns[0].name, "id", "{}: the key is first", side.name);
     for (most, bytes) in [(1, MANY), (7, MANY), (300, MANY), (1000, MANY), (1000, 2000)] {
         assert_eq!(from(side, Cursor::START, most, bytes).await, wanted, "{} by {most} and {bytes}", side.name);
     }
@@ -89,18 +118,21 @@ pub(crate) async fn moves_in_bulk(side: &Side) {
     }
     assert_eq!(parts, wanted, "{}: the parts are the whole", side.name);
     stretches(side, blocks).await;
-    insertions(side, blocks, &wanted).await;
+    side.table("copies", super::conforms::ITEMS);
+    for form in forms(blocks, items).await {
+        insertions(side, blocks, &wanted, form).await;
+    }
     side.remove(&ids).await;
 }
 
 async fn stretches(side: &Side, blocks: &dyn BlockStore) {
     let items = &side.items.set;
-    let first = blocks.read_block(items, &Cursor::START, 100, MANY).await.unwrap();
+    let first = blocks.read_block(items, &Cursor::START, 100, MANY, Form::Text).await.unwrap();
     let stretch = blocks.stretch(&Cursor::START, first.next.as_ref()).unwrap();
     assert_eq!(from(side, stretch.clone(), 30, MANY).await.len(), 100, "{}", side.name);
     assert!(!blocks.is_free(items, &stretch).await.unwrap(), "{}", side.name);
     let fetched = blocks.fetch_block(items, &numbers([7, 999, 50])).await.unwrap();
-    let mut fetched = rows(blocks, &fetched);
+    let mut fetched = rows(&fetched);
     fetched.sort_by_key(|row| row.key("id").unwrap().0.len());
     assert_eq!(fetched, side.items([7, 50]), "{}", side.name);
     assert!(blocks.stands(items, &first.block).await.unwrap(), "{}", side.name);
@@ -139,10 +171,9 @@ async fn digests(side: &Side, blocks: &dyn BlockStore, stretch: &Cursor, whole: 
     assert_eq!(digest().await, before, "{}", side.name);
 }
 
-async fn insertions(side: &Side, blocks: &dyn BlockStore, wanted: &[Record]) {
-    side.table("copies", super::conforms::ITEMS);
+async fn insertions(side: &Side, blocks: &dyn BlockStore, wanted: &[Record], form: Form) {
     let (store, copies) = (side.store.as_ref(), &set("copies"));
-    let block = blocks.read_block(&side.items.set, &Cursor::START, 1000, MANY).await.unwrap().block;
+    let block = blocks.read_block(&side.items.set, &Cursor::START, 1000, MANY, form).await.unwrap().block;
     store.write(copies, &[item(200)]).await.unwrap();
     let refused = blocks.insert_block(copies, &block).await.unwrap();
     assert!(matches!(&refused, Inserted::None(why) if !why.is_empty()), "{}: {refused:?}", side.name);
@@ -157,4 +188,5 @@ async fn insertions(side: &Side, blocks: &dyn BlockStore, wanted: &[Record]) {
     let here = blocks.digest(&side.items.set, &columns, &Cursor::START).await.unwrap();
     let there = blocks.digest(copies, &columns, &Cursor::START).await.unwrap();
     assert_eq!(here, there, "{}: equal rows, equal digests", side.name);
+    store.delete(copies, &keys(wanted)).await.unwrap();
 }

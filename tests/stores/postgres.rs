@@ -1,11 +1,18 @@
 //! What only a `PostgreSQL` has: types of its own, sequences, roles, a server that goes away.
 
-use super::{all, keys, numbers, postgres_server::Server, record, set, sides::PATIENCE};
+use super::{
+    all,
+    bulk::{rows, tells},
+    keys, numbers,
+    postgres_server::Server,
+    record, set,
+    sides::PATIENCE,
+};
 use cutover::{
     adapters::records::PostgresStore,
     error::FaultKind,
     model::{Kind, Record, Value},
-    ports::{RecordStore, SetRef, WriteOutcome},
+    ports::{Cursor, Form, Inserted, RecordStore, SetRef, WriteOutcome},
 };
 use serde_json::json;
 
@@ -221,4 +228,66 @@ async fn settings_of_the_role_change_no_value() {
     assert_eq!(all(&store, &set).await, [row]);
     let odd = cutover::model::Key("\\' OR true --".into());
     assert_eq!(store.fetch(&SetRef { key: "id".into(), ..set }, &[odd]).await.unwrap(), []);
+}
+
+/// Columns of every type that goes in the server's own form, and values at their ends.
+const OWN: &str = "CREATE TABLE own (id bigint PRIMARY KEY, small smallint, whole integer, object oid, yes boolean, \
+        short real, long double precision, amount numeric, price numeric(12, 4), day date, at time, bare timestamp, \
+        zoned timestamptz, coarse timestamptz(0), token uuid, raw bytea, plain json, document jsonb, \
+        name text, code varchar(9), padded char(5)); \
+    CREATE TABLE copies (LIKE own); ALTER TABLE copies ADD PRIMARY KEY (id)";
+const ENDS: &str = "INSERT INTO own VALUES \
+    (-9223372036854775808, -32768, -2147483648, 4294967295, true, 'NaN', '-Infinity', 'NaN', -99999999.9999, 'infinity', \
+        '24:00', '-infinity', 'infinity', '4713-01-01 00:00:00Z BC', 'ffffffff-ffff-ffff-ffff-ffffffffffff', '\\x00ff0a5c', \
+        ' {\"b\" : 1, \"a\":[]}', '{\"b\": \"\\u00fc\\t\", \"a\": 1.500}', E'a\\tb\\n\\\\N', '\\N', 'x'), \
+    (9223372036854775807, 32767, 2147483647, 0, false, '1e-45', '5e-324', 'Infinity', 0.5, '5874897-12-31', \
+        '00:00:00.000001', '294276-12-31 23:59:59.999999', '0001-12-31 23:59:59.5Z BC', '1899-12-31', \
+        '00000000-0000-0000-0000-000000000000', '', 'null', '\"text\"', '', '', ''), \
+    (0, 0, 0, 1, NULL, '-0', '-0', '0.000000000000000000001', 0, '4713-01-01 BC', '12:30', '2000-02-29 12:00', 'epoch', \
+        'epoch', NULL, NULL, NULL, '[[], {}, -0.0, 1e30]', NULL, 'Zo\u{eb} \u{1f980}', 'a b'), \
+    (1, NULL, NULL, NULL, NULL, 3.4028235e38, 1.7976931348623157e308, -123456789012345678901234567890.0001000, 1.2, \
+        '9999-12-31', '23:59:59.999999', '0001-01-01', '10000-01-01Z', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)";
+const ANY: &str = "SELECT setseed(0.20261128); INSERT INTO own SELECT n, random() * 60000 - 30000, random() * 4e9 - 2e9, \
+        (random() * 4e9)::bigint::oid, random() > 0.5, random() * power(10, random() * 60 - 30), random() * power(10, random() * 600 - 300), \
+        ((random() - 0.5) * power(10, random() * 40 - 20))::numeric, (random() - 0.5) * 1e8, \
+        date '0001-01-01 BC' + (random() * 4e6)::int, time '00:00' + random() * interval '1 day', \
+        timestamp '2000-01-01' + (random() - 0.5) * interval '3000 years', \
+        timestamptz '2000-01-01Z' + (random() - 0.3) * interval '12000 years', now(), gen_random_uuid(), \
+        decode(md5(n::text), 'hex'), json_build_object('n', random(), 'a', n), jsonb_build_object('n', random(), 'aa', n), \
+        md5(n::text), left(md5(n::text), 9), chr(97 + n % 26) FROM generate_series(10, 2000) AS n";
+
+#[tokio::test]
+async fn the_servers_own_form_says_what_its_text_says() {
+    let server = Server::start();
+    for sql in [OWN, ENDS, ANY] {
+        server.psql(sql);
+    }
+    let store = store(&server);
+    let (own, copies) = (SetRef { updated: None, ..set("own") }, SetRef { updated: None, ..set("copies") });
+    let blocks = store.blocks().unwrap();
+    let types = blocks.shape(&own).await.unwrap().types;
+    assert!(types.is_some() && types == blocks.shape(&copies).await.unwrap().types, "{types:?}");
+    let read = async |form| blocks.read_block(&own, &Cursor::START, 5000, usize::MAX, form).await.unwrap().block;
+    let (said, written) = (read(Form::Own).await, read(Form::Text).await);
+    let wanted = rows(&written);
+    assert_eq!(wanted.len(), 1995);
+    for (own, text) in rows(&said).iter().zip(&wanted) {
+        assert_eq!(own, text);
+    }
+    tells(&said);
+    tells(&written);
+    let every = |table: &str| server.psql(&format!("SELECT t FROM {table} AS t ORDER BY id"));
+    for block in [&said, &written] {
+        server.psql("TRUNCATE copies");
+        assert_eq!(blocks.insert_block(&copies, block).await.unwrap(), Inserted::All);
+        assert_eq!(every("own"), every("copies"));
+    }
+    // Of a type that a later version may send otherwise the text goes.
+    server.psql("ALTER TABLE copies ADD COLUMN took interval");
+    assert_eq!(blocks.shape(&copies).await.unwrap().types, None);
+    // A row that cannot be stored refuses the block, and says why.
+    server.psql("ALTER TABLE copies DROP COLUMN took; TRUNCATE copies; ALTER TABLE copies ADD CHECK (id <> 77)");
+    let refused = blocks.insert_block(&copies, &said).await.unwrap();
+    assert!(matches!(&refused, Inserted::None(why) if why.contains("copies_id_check")), "{refused:?}");
+    assert_eq!(server.psql("SELECT count(*) FROM copies"), "0");
 }

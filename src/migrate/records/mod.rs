@@ -129,7 +129,7 @@ async fn main_pass(mover: &Mover<'_>, parts: &Parts) -> Result<()> {
     }
     let lane = mover.lane;
     if let Some(bulk) = Bulk::of(lane).await? {
-        let pages = parts.pages(mover, |from| bulk.pages(&lane.old, from)).await?;
+        let pages = parts.pages(mover, |from| bulk.pages_to_move(from)).await?;
         return pump(lane, pages, || mover.room(bulk::HELD), |found| bulk.move_page(mover, found)).await;
     }
     let limit = lane.cx.plan.migration.batch_records;

@@ -5,7 +5,7 @@
 //! `audit` ask, `parts` says which stretches there are. Must never enter: a verdict that something differs.
 
 use super::{
-    bulk::{Bulk, Columns, aside},
+    bulk::{Bulk, Columns, aside, records},
     parts::Parts,
 };
 use crate::{
@@ -187,7 +187,7 @@ impl Wanted {
                 return Ok(Self { records, left_out, ..Self::default() });
             }
         }
-        Ok(Self { odd: columns.records(block)?, ..Self::default() })
+        Ok(Self { odd: records(block)?, ..Self::default() })
     }
 
     /// These lines stand in the target.

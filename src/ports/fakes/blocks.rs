@@ -4,7 +4,10 @@ use super::records::{FakeStore, order, page, stretch};
 use crate::{
     error::Result,
     model::{Digest, Field, Key, Kind, Record, Value},
-    ports::{Block, BlockPage, BlockSource, BlockStore, Cursor, Inserted, SetRef, StretchDigest, cell_text, push_cell},
+    ports::{
+        Block, BlockPage, BlockSource, BlockStore, Cursor, Dialect, Form, Inserted, SetRef, Shape, StretchDigest,
+        plain_text, push_cell,
+    },
 };
 use async_trait::async_trait;
 use std::sync::Arc;
@@ -25,45 +28,69 @@ fn line(record: &Record, columns: &[Field], text: &mut Vec<u8>) {
     text.push(b'\n');
 }
 
-#[async_trait]
-impl BlockSource for FakeStore {
-    fn dialect(&self) -> &'static str {
-        self.bulk.unwrap_or_default()
+fn block(dialect: &'static dyn Dialect, columns: Arc<[Field]>, records: &[&Record]) -> Block {
+    let (mut bytes, mut ends) = (Vec::new(), Vec::new());
+    for record in records {
+        line(record, &columns, &mut bytes);
+        ends.push(u32::try_from(bytes.len()).expect("fits"));
+    }
+    Block { dialect, columns, bytes: bytes.into(), ends }
+}
+
+/// Lines of JSON, in a dialect of this name.
+#[derive(PartialEq, Eq)]
+pub(super) struct JsonCells(pub(super) &'static str);
+
+impl Dialect for JsonCells {
+    fn name(&self) -> &'static str {
+        self.0
     }
 
-    async fn shape(&self, set: &SetRef) -> Result<Arc<[Field]>> {
-        self.around("shape", |sets| Ok(key_first(sets.fields(&set.name), &set.key))).await
-    }
-
-    async fn read_block(&self, set: &SetRef, from: &Cursor, rows: u32, _bytes: usize) -> Result<BlockPage> {
-        self.around("read_block", |sets| {
-            let columns = key_first(sets.fields(&set.name), &set.key);
-            let page = page(sets, &set.name, from, rows, |_| true);
-            let (mut lines, mut ends) = (Vec::new(), Vec::new());
-            for record in &page.records {
-                line(record, &columns, &mut lines);
-                ends.push(u32::try_from(lines.len()).expect("fits"));
-            }
-            let block = Block { columns, lines: lines.into(), ends };
-            Ok(BlockPage { block, next: page.next, total: page.total, as_of: page.as_of })
-        })
-        .await
-    }
-
-    fn value(&self, _kind: &Kind, cell: &[u8]) -> std::result::Result<Value, String> {
-        let Some(text) = cell_text(cell) else { return Ok(Value::Null) };
-        let json = serde_json::from_slice(&text).map_err(|error| error.to_string())?;
+    fn value(&self, _kind: &Kind, said: &[u8]) -> std::result::Result<Value, String> {
+        let json = serde_json::from_slice(&plain_text(said)).map_err(|error| error.to_string())?;
         // As a database that cannot say a value: its record goes alone, and says why.
         if json == "unreadable" { Err("it cannot be read".into()) } else { Ok(Value::from_json(json)) }
     }
 
-    fn tell(&self, _kind: &Kind, cell: &[u8], text: &mut Vec<u8>) -> bool {
+    fn tell(&self, _kind: &Kind, said: &[u8], text: &mut Vec<u8>) -> bool {
         // Whole numbers look the same in both forms.
-        let whole = cell.len() < 16 && cell.iter().all(u8::is_ascii_digit) && (cell.len() == 1 || cell[0] != b'0');
+        let whole = said.len() < 16 && said.iter().all(u8::is_ascii_digit) && (said.len() == 1 || said[0] != b'0');
         if whole {
-            text.extend_from_slice(cell);
+            text.extend_from_slice(said);
         }
         whole
+    }
+}
+
+#[async_trait]
+impl BlockSource for FakeStore {
+    fn dialect(&self) -> &'static dyn Dialect {
+        self.bulk.expect("a store that moves rows in bulk")
+    }
+
+    async fn shape(&self, set: &SetRef) -> Result<Shape> {
+        self.around("shape", |sets| {
+            let columns = key_first(sets.fields(&set.name), &set.key);
+            Ok(Shape { columns, types: None })
+        })
+        .await
+    }
+
+    async fn read_block(
+        &self,
+        set: &SetRef,
+        from: &Cursor,
+        rows: u32,
+        _bytes: usize,
+        _form: Form,
+    ) -> Result<BlockPage> {
+        self.around("read_block", |sets| {
+            let columns = key_first(sets.fields(&set.name), &set.key);
+            let page = page(sets, &set.name, from, rows, |_| true);
+            let block = block(self.dialect(), columns, &page.records.iter().collect::<Vec<_>>());
+            Ok(BlockPage { block, next: page.next, total: page.total, as_of: page.as_of })
+        })
+        .await
     }
 }
 
@@ -71,12 +98,11 @@ impl BlockSource for FakeStore {
 impl BlockStore for FakeStore {
     async fn insert_block(&self, set: &SetRef, block: &Block) -> Result<Inserted> {
         self.around("insert_block", |sets| {
-            let mut records = Vec::new();
-            for line in block.iter() {
-                let cells = line.split(|byte| *byte == b'\t');
-                let field =
-                    |(field, cell): (&Field, &[u8])| (field.name.clone(), self.value(&Kind::Any, cell).unwrap());
-                records.push(Record(block.columns.iter().zip(cells).map(field).collect()));
+            let (mut records, mut cells) = (Vec::new(), Vec::new());
+            for row in block.iter() {
+                block.cells(row, &mut cells).unwrap();
+                let field = |(at, field): (usize, &Field)| (field.name.clone(), block.value(at, cells[at]).unwrap());
+                records.push(Record(block.columns.iter().enumerate().map(field).collect()));
             }
             let keys: Vec<Key> = records.iter().filter_map(|record| record.key(&set.key)).collect();
             if keys.iter().any(|key| sets.is_poison(key)) {
@@ -95,8 +121,8 @@ impl BlockStore for FakeStore {
     async fn stands(&self, set: &SetRef, block: &Block) -> Result<bool> {
         self.around("stands", |sets| {
             let rows = sets.rows_mut(&set.name);
-            let key = |cell: &[u8]| Key(self.value(&Kind::Any, cell).unwrap().to_text());
-            Ok(block.keys().any(|cell| rows.contains_key(&order(&key(cell)))))
+            let keys = block.keys(block.iter()).unwrap();
+            Ok(keys.iter().any(|key| rows.contains_key(&order(&Key(key.to_text())))))
         })
         .await
     }
@@ -105,12 +131,8 @@ impl BlockStore for FakeStore {
         self.around("fetch_block", |sets| {
             let columns = key_first(sets.fields(&set.name), &set.key);
             let rows = sets.rows_mut(&set.name);
-            let (mut lines, mut ends) = (Vec::new(), Vec::new());
-            for record in keys.iter().filter_map(|key| rows.get(&order(key))) {
-                line(record, &columns, &mut lines);
-                ends.push(u32::try_from(lines.len()).expect("fits"));
-            }
-            Ok(Block { columns, lines: lines.into(), ends })
+            let records: Vec<&Record> = keys.iter().filter_map(|key| rows.get(&order(key))).collect();
+            Ok(block(self.dialect(), columns, &records))
         })
         .await
     }

@@ -1,6 +1,6 @@
 //! A store in memory.
 
-use super::Trouble;
+use super::{Trouble, blocks::JsonCells};
 use crate::{
     error::{Fault, FaultKind, Result},
     model::{Field, Key, Record, Timestamp, Value},
@@ -14,7 +14,9 @@ use std::{
 };
 
 /// The dialect of a store that takes rows in bulk too.
-const TAKES: &str = "fake";
+static TAKES: JsonCells = JsonCells("fake");
+/// That of one that only gives them.
+static GIVES: JsonCells = JsonCells("other");
 
 /// Keys in the order of whole numbers where they are such, then as text.
 pub(super) type Rows = BTreeMap<(i64, String), Record>;
@@ -57,7 +59,7 @@ pub(crate) struct FakeStore {
     /// Keeps yes and no as numbers and JSON as text, as SQLite does.
     lossy: bool,
     /// Gives rows in bulk, in this dialect.
-    pub(super) bulk: Option<&'static str>,
+    pub(super) bulk: Option<&'static JsonCells>,
     sets: Mutex<Sets>,
 }
 
@@ -73,12 +75,12 @@ impl FakeStore {
 
     /// An empty store that moves rows in bulk as well.
     pub(crate) fn bulk(name: &str, trouble: &Arc<Trouble>) -> Arc<Self> {
-        Arc::new(Self { bulk: Some(TAKES), ..Self::plain(name, trouble) })
+        Arc::new(Self { bulk: Some(&TAKES), ..Self::plain(name, trouble) })
     }
 
     /// An empty store that gives rows in bulk in a dialect of its own, and takes none.
     pub(crate) fn giving(name: &str, trouble: &Arc<Trouble>) -> Arc<Self> {
-        Arc::new(Self { bulk: Some("other"), ..Self::plain(name, trouble) })
+        Arc::new(Self { bulk: Some(&GIVES), ..Self::plain(name, trouble) })
     }
 
     /// An empty store that keeps types as SQLite does.
@@ -311,14 +313,14 @@ impl RecordStore for FakeStore {
     }
 
     fn blocks(&self) -> Option<&dyn BlockStore> {
-        (self.bulk == Some(TAKES)).then_some(self)
+        (self.bulk == Some(&TAKES)).then_some(self)
     }
 
     async fn split(&self, set: &SetRef, parts: u32) -> Result<Vec<Cursor>> {
         self.around("split", |sets| {
             let keys: Vec<String> =
                 sets.rows.get(&set.name).into_iter().flatten().map(|((_, key), _)| key.clone()).collect();
-            let parts = if self.bulk == Some(TAKES) { usize::try_from(parts).expect("fits") } else { 1 };
+            let parts = if self.bulk == Some(&TAKES) { usize::try_from(parts).expect("fits") } else { 1 };
             let mut ends: Vec<String> = (1..parts).filter_map(|n| keys.get(keys.len() * n / parts).cloned()).collect();
             ends.dedup();
             let afters = std::iter::once(None).chain(ends.iter().cloned().map(Some));

@@ -7,7 +7,7 @@ use super::{shape::Row, spot::Keyed};
 use crate::{
     adapters::records::exact,
     model::{Field, Kind, Value, document},
-    ports::{ABSENT_CELL, Block, cell_text, push_cell},
+    ports::{ABSENT_CELL, Block, Dialect, plain_text, push_cell},
 };
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
@@ -174,20 +174,33 @@ pub(super) fn block(lines: &[Line], key: &str) -> Result<Block, String> {
         text.push(b'\n');
         ends.push(u32::try_from(text.len()).map_err(|_| "a page of more than 4 GiB")?);
     }
-    Ok(Block { columns: columns.into_iter().map(Field::named).collect(), lines: text.into(), ends })
+    let columns = columns.into_iter().map(Field::named).collect();
+    Ok(Block { dialect: &JsonLines, columns, bytes: text.into(), ends })
 }
 
-/// The value that a cell says.
-///
-/// # Errors
-/// In words why it cannot be carried.
-pub(super) fn value(cell: &[u8]) -> Result<Value, String> {
-    let text = cell_text(cell).ok_or("nothing where JSON should be")?;
-    exact::value(std::str::from_utf8(&text).map_err(|_| "it holds no UTF-8")?)
+/// Lines of JSON texts.
+pub(super) struct JsonLines;
+
+impl Dialect for JsonLines {
+    fn name(&self) -> &'static str {
+        "json"
+    }
+
+    fn value(&self, _kind: &Kind, said: &[u8]) -> Result<Value, String> {
+        value(said)
+    }
+
+    fn tell(&self, kind: &Kind, said: &[u8], text: &mut Vec<u8>) -> bool {
+        tell(kind, said, text)
+    }
+}
+
+fn value(said: &[u8]) -> Result<Value, String> {
+    exact::value(std::str::from_utf8(&plain_text(said)).map_err(|_| "it holds no UTF-8")?)
 }
 
 /// Goes on with the text that a cell's value has in the form of this kind, where the cell says just that.
-pub(super) fn tell(kind: &Kind, cell: &[u8], text: &mut Vec<u8>) -> bool {
+fn tell(kind: &Kind, cell: &[u8], text: &mut Vec<u8>) -> bool {
     let told = match kind {
         Kind::Any => string(cell).or_else(|| whole(cell, 18, true)),
         Kind::Int { bits, signed } => whole(cell, usize::from(*bits) * 3 / 10 - 1, *signed),
@@ -195,9 +208,7 @@ pub(super) fn tell(kind: &Kind, cell: &[u8], text: &mut Vec<u8>) -> bool {
         Kind::Bool => Some(cell).filter(|cell| matches!(*cell, b"true" | b"false")),
         Kind::Decimal { digits, scale } => decimal(string(cell).unwrap_or(cell), *digits, *scale),
         Kind::Json if cell.starts_with(b"{") || cell.starts_with(b"[") => {
-            let said = cell_text(cell);
-            let said = said.as_deref().and_then(|said| std::str::from_utf8(said).ok());
-            return said.is_some_and(|said| document::tell(said, text));
+            return std::str::from_utf8(&plain_text(cell)).is_ok_and(|said| document::tell(said, text));
         }
         _ => None,
     };
@@ -240,7 +251,7 @@ fn decimal(said: &[u8], digits: Option<u16>, scale: Option<u16>) -> Option<&[u8]
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Record;
+    use crate::{model::Record, ports::BlockCell};
     use proptest::prelude::*;
     use serde_json::json;
 
@@ -290,7 +301,8 @@ mod tests {
 
     fn cells(block: &Block) -> Vec<Vec<String>> {
         let cell = |cell: &[u8]| String::from_utf8(cell.to_vec()).unwrap();
-        block.iter().map(|line| line.split(|byte| *byte == b'\t').map(cell).collect()).collect()
+        let line = |line: &[u8]| line[..line.len() - 1].split(|byte| *byte == b'\t').map(cell).collect();
+        block.iter().map(line).collect()
     }
 
     #[test]
@@ -312,8 +324,11 @@ mod tests {
                 ["4", "\\A", "\\A", "false"],
             ]
         );
+        let mut said = Vec::new();
         for line in block.iter() {
-            for cell in line.split(|byte| *byte == b'\t').filter(|cell| *cell != ABSENT_CELL) {
+            block.cells(line, &mut said).unwrap();
+            for cell in &said {
+                let BlockCell::Said(cell) = *cell else { continue };
                 let read = value(cell).unwrap();
                 let mut told = Vec::new();
                 if tell(&Kind::Any, cell, &mut told) {
@@ -332,9 +347,11 @@ mod tests {
         let records = list::<Record>(&rows.to_string()).unwrap();
         let block = block(&list::<Line>(&rows.to_string()).unwrap(), "id").unwrap();
         for (line, record) in block.iter().zip(&records) {
-            let cells = line.split(|byte| *byte == b'\t').zip(block.columns.iter());
-            let cells = cells.filter(|(cell, _)| *cell != ABSENT_CELL);
-            let read: Record = Record(cells.map(|(cell, field)| (field.name.clone(), value(cell).unwrap())).collect());
+            let mut said = Vec::new();
+            block.cells(line, &mut said).unwrap();
+            let cells = block.columns.iter().enumerate().filter(|(at, _)| said[*at] != BlockCell::Absent);
+            let read = cells.map(|(at, field)| (field.name.clone(), block.value(at, said[at]).unwrap()));
+            let read = Record(read.collect());
             assert_eq!(read, *record);
         }
         for wrong in ["[1]", "[{\"id\": 1}", "[{\"id\": 1e99999999}]"] {

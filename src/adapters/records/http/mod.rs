@@ -13,17 +13,17 @@ mod wire;
 
 use crate::{
     error::{Fault, FaultKind, Result},
-    model::{Field, Key, Kind, Record, Timestamp, Value},
+    model::{Field, Key, Record, Timestamp},
     plan::{HttpPlan, KEYS, RECORDS},
-    ports::{BlockPage, BlockSource, Cursor, Page, RecordStore, SetInfo, SetRef, WriteOutcome},
+    ports::{BlockPage, BlockSource, Cursor, Dialect, Form, Page, RecordStore, SetInfo, SetRef, Shape, WriteOutcome},
 };
 use async_trait::async_trait;
-use lines::Line;
+use lines::{JsonLines, Line};
 use pages::{Asking, Came, Pages};
 use serde_json::Value as Json;
 use shape::{Outgoing, Row, outcomes};
 use spot::Spot;
-use std::{collections::HashSet, sync::Arc};
+use std::collections::HashSet;
 use wire::Wire;
 
 /// Keys in one request: an address must stay short enough for every server on the way.
@@ -52,20 +52,7 @@ impl HttpStore {
         })
     }
 
-    async fn page(
-        &self,
-        doing: &str,
-        set: &SetRef,
-        filter: Option<(&str, &str)>,
-        from: &Cursor,
-        limit: u32,
-    ) -> Result<Page> {
-        let came = self.came::<Record>(doing, set, filter, from, limit).await?;
-        let Came { rows, next, gone, total, as_of } = came;
-        Ok(Page { records: rows, next, gone, total, as_of })
-    }
-
-    async fn came<R: Row>(
+    async fn page<R: Row>(
         &self,
         doing: &str,
         set: &SetRef,
@@ -98,33 +85,33 @@ impl HttpStore {
 
 #[async_trait]
 impl BlockSource for HttpStore {
-    fn dialect(&self) -> &'static str {
-        "json"
+    fn dialect(&self) -> &'static dyn Dialect {
+        &JsonLines
     }
 
-    async fn shape(&self, set: &SetRef) -> Result<Arc<[Field]>> {
+    async fn shape(&self, set: &SetRef) -> Result<Shape> {
         let doing = format!("look at {} in {}", set.name, self.name);
-        let first = self.came::<Line>(&doing, set, None, &Cursor::START, 1).await?.rows;
+        let first = self.page::<Line>(&doing, set, None, &Cursor::START, 1).await?.rows;
         if first.is_empty() {
-            return Ok(Arc::from([]));
+            return Ok(Shape::default());
         }
-        Ok(lines::block(&first, &set.key).map_err(|why| Fault::new(FaultKind::Refused, doing).detail(why))?.columns)
+        let block = lines::block(&first, &set.key).map_err(|why| Fault::new(FaultKind::Refused, doing).detail(why))?;
+        Ok(Shape { columns: block.columns, types: None })
     }
 
     /// The answer's length has a limit of its own.
-    async fn read_block(&self, set: &SetRef, from: &Cursor, rows: u32, _bytes: usize) -> Result<BlockPage> {
+    async fn read_block(
+        &self,
+        set: &SetRef,
+        from: &Cursor,
+        rows: u32,
+        _bytes: usize,
+        _form: Form,
+    ) -> Result<BlockPage> {
         let doing = format!("read {} from {}", set.name, self.name);
-        let Came { rows, next, total, as_of, .. } = self.came::<Line>(&doing, set, None, from, rows).await?;
+        let Came { rows, next, total, as_of, .. } = self.page::<Line>(&doing, set, None, from, rows).await?;
         let block = lines::block(&rows, &set.key).map_err(|why| Fault::new(FaultKind::Refused, doing).detail(why))?;
         Ok(BlockPage { block, next, total, as_of })
-    }
-
-    fn value(&self, _kind: &Kind, cell: &[u8]) -> std::result::Result<Value, String> {
-        lines::value(cell)
-    }
-
-    fn tell(&self, kind: &Kind, cell: &[u8], text: &mut Vec<u8>) -> bool {
-        lines::tell(kind, cell, text)
     }
 }
 
@@ -132,8 +119,8 @@ impl BlockSource for HttpStore {
 impl RecordStore for HttpStore {
     async fn describe(&self, set: &SetRef) -> Result<SetInfo> {
         let doing = format!("look at {} in {}", set.name, self.name);
-        let page = self.page(&doing, set, None, &Cursor::START, 1).await?;
-        let fields = page.records.first().map(|record| record.0.keys().map(Field::named).collect()).unwrap_or_default();
+        let page = self.page::<Record>(&doing, set, None, &Cursor::START, 1).await?;
+        let fields = page.rows.first().map(|record| record.0.keys().map(Field::named).collect()).unwrap_or_default();
         // Nobody can tell without writing, and refusing here would block an endpoint that takes writes.
         Ok(SetInfo { count: page.total, fields, writable: true, ..SetInfo::default() })
     }
@@ -143,7 +130,8 @@ impl RecordStore for HttpStore {
     }
 
     async fn read(&self, set: &SetRef, from: &Cursor, limit: u32) -> Result<Page> {
-        self.page(&format!("read {} from {}", set.name, self.name), set, None, from, limit).await
+        let doing = format!("read {} from {}", set.name, self.name);
+        Ok(self.page::<Record>(&doing, set, None, from, limit).await?.into())
     }
 
     async fn changes(&self, set: &SetRef, since: Timestamp, from: &Cursor, limit: u32) -> Result<Page> {
@@ -152,15 +140,15 @@ impl RecordStore for HttpStore {
             return Err(Fault::new(FaultKind::Plan, doing).detail("the dataset names no `updated` field"));
         }
         let name = &self.wire.plan().read.parameters.updated_since;
-        let page = self.page(&doing, set, Some((name, &since.to_string())), from, limit).await?;
+        let page = self.page::<Record>(&doing, set, Some((name, &since.to_string())), from, limit).await?;
         // The endpoint counted what the filter left, not the whole set.
-        Ok(Page { total: None, ..page })
+        Ok(Page { total: None, ..page.into() })
     }
 
     async fn count_changes(&self, set: &SetRef, since: Timestamp) -> Result<Option<u64>> {
         let doing = format!("count changes since {since} of {} in {}", set.name, self.name);
         let name = &self.wire.plan().read.parameters.updated_since;
-        Ok(self.page(&doing, set, Some((name, &since.to_string())), &Cursor::START, 1).await?.total)
+        Ok(self.page::<Record>(&doing, set, Some((name, &since.to_string())), &Cursor::START, 1).await?.total)
     }
 
     async fn fetch(&self, set: &SetRef, keys: &[Key]) -> Result<Vec<Record>> {
@@ -177,11 +165,10 @@ impl RecordStore for HttpStore {
             let limit = u32::try_from(keys.len()).unwrap_or(u32::MAX);
             let mut from = Cursor::START;
             loop {
-                let page = self.page(&doing, set, Some((name, &ids)), &from, limit).await?;
+                let page = self.page::<Record>(&doing, set, Some((name, &ids)), &from, limit).await?;
                 // An endpoint that does not know the filter gives others as well.
-                found.extend(
-                    page.records.into_iter().filter(|r| r.key(&set.key).is_some_and(|key| wanted.contains(&key))),
-                );
+                found
+                    .extend(page.rows.into_iter().filter(|r| r.key(&set.key).is_some_and(|key| wanted.contains(&key))));
                 match page.next {
                     Some(next) => from = next,
                     None => break,

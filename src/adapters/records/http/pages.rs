@@ -13,9 +13,9 @@ use super::{
 use crate::{
     adapters::http::Answer,
     error::{Fault, FaultKind, Result},
-    model::{Key, Timestamp, Value},
+    model::{Key, Record, Timestamp, Value},
     plan::{NextAs, Pagination, Parameters},
-    ports::{Cursor, SetRef},
+    ports::{Cursor, Page, SetRef},
 };
 use reqwest::StatusCode;
 use std::cmp::Ordering;
@@ -43,6 +43,13 @@ pub(super) struct Came<R> {
     pub(super) gone: Vec<Key>,
     pub(super) total: Option<u64>,
     pub(super) as_of: Option<Timestamp>,
+}
+
+impl From<Came<Record>> for Page {
+    fn from(came: Came<Record>) -> Self {
+        let Came { rows, next, gone, total, as_of } = came;
+        Self { records: rows, next, gone, total, as_of }
+    }
 }
 
 impl<R> Came<R> {

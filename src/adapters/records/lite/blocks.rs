@@ -5,22 +5,29 @@
 //! somebody else's.
 
 use super::{
-    super::sql::{self, Column, Table, cells, span::Span},
+    super::sql::{
+        self, Column, Table,
+        cells::{self, Lettered},
+        span::Span,
+    },
     LiteStore,
     engine::{Cell, Cells, Engine, Ran, Statement},
     schema::quoted,
     select, values, wanted,
 };
 use crate::{
-    error::{Fault, FaultKind, Result},
-    model::{Field, Key, Kind, Value},
-    ports::{Block, BlockPage, BlockSource, BlockStore, Cursor, Inserted, RecordStore as _, SetRef, StretchDigest},
+    error::Result,
+    model::{Key, Kind, Value},
+    ports::{
+        Block, BlockCell, BlockPage, BlockSource, BlockStore, Cursor, Dialect, Form, Inserted, RecordStore as _,
+        SetRef, Shape, StretchDigest,
+    },
 };
 use async_trait::async_trait;
-use std::sync::Arc;
 
 /// Rows of a statement: always the same statement, which is as long as it is cheap.
 const ROWS: usize = 100;
+static LINES: Lettered = Lettered("sqlite");
 /// Statements that are made ahead: values take several times the room of their text.
 const STATEMENTS: usize = 10;
 
@@ -38,7 +45,7 @@ impl<E: Engine> LiteStore<E> {
         while lines.peek().is_some() {
             let mut statements = Vec::with_capacity(STATEMENTS);
             while lines.peek().is_some() && statements.len() < STATEMENTS {
-                match insert(&begins, &columns, lines.by_ref().take(most)) {
+                match insert(&begins, &columns, block, lines.by_ref().take(most)) {
                     Ok(statement) => statements.push(statement),
                     // Without its end the write leaves nothing.
                     Err(why) => return Ok(Inserted::None(why)),
@@ -86,87 +93,60 @@ impl<E: Engine> LiteStore<E> {
 fn insert<'l>(
     begins: &str,
     columns: &[&Column],
+    block: &Block,
     lines: impl Iterator<Item = &'l [u8]>,
 ) -> std::result::Result<Statement, String> {
     let mut insert = Statement::act(begins);
+    let mut said = Vec::with_capacity(columns.len());
     for (n, line) in lines.enumerate() {
+        block.cells(line, &mut said)?;
         insert.text(if n > 0 { ", (" } else { "(" });
-        insert.cells(kept(columns, line)?);
+        insert.cells(kept(columns, &said)?);
         insert.text(")");
     }
     Ok(insert)
 }
 
-/// What a line's values are in the file.
-fn kept(columns: &[&Column], line: &[u8]) -> std::result::Result<Cells, String> {
-    let mut kept = Vec::with_capacity(columns.len());
-    for (column, said) in columns.iter().zip(line.split(|byte| *byte == b'\t')) {
-        let name = &column.field.name;
-        if let Some(text) = cells::document_text(said) {
-            kept.push(Cell::Text(text));
-            continue;
-        }
-        let cell = cells::read(said).and_then(|value| values::kept(column, value));
-        kept.push(cell.map_err(|why| format!("{name}: {why}"))?);
-    }
-    if kept.len() == columns.len() { Ok(kept) } else { Err("a line is cut short".into()) }
-}
-
-/// The rows that were read, as lines.
-fn lines(doing: &str, columns: &[&Column], rows: Vec<Cells>) -> Result<Block> {
-    let wrong = |why: String| Fault::new(FaultKind::Refused, doing).detail(why);
-    let (mut lines, mut ends) = (Vec::new(), Vec::with_capacity(rows.len()));
-    for row in rows {
-        for (n, (column, cell)) in columns.iter().zip(row).enumerate() {
-            if n > 0 {
-                lines.push(b'\t');
-            }
-            let value = values::read(&column.field.kind, cell);
-            cells::push(&mut lines, &value.map_err(|why| wrong(format!("column {}: {why}", column.field.name)))?);
-        }
-        lines.push(b'\n');
-        ends.push(u32::try_from(lines.len()).map_err(|_| wrong("a page of more than 4 GiB".into()))?);
-    }
-    Ok(Block { columns: columns.iter().map(|column| column.field.clone()).collect(), lines: lines.into(), ends })
+/// What the values of a line's cells are in the file.
+fn kept(columns: &[&Column], cells: &[BlockCell<'_>]) -> std::result::Result<Cells, String> {
+    let one = |(column, cell): (&&Column, &BlockCell<'_>)| {
+        let value = match cell {
+            BlockCell::Said(said) => match cells::document_text(said) {
+                Some(text) => return Ok(Cell::Text(text)),
+                None => cells::read(said),
+            },
+            BlockCell::Null => Ok(Value::Null),
+            BlockCell::Absent => Err("it is not there".into()),
+        };
+        value.and_then(|value| values::kept(column, value)).map_err(|why| format!("{}: {why}", column.field.name))
+    };
+    columns.iter().zip(cells).map(one).collect()
 }
 
 #[async_trait]
 impl<E: Engine> BlockSource for LiteStore<E> {
-    fn dialect(&self) -> &'static str {
-        "sqlite"
+    fn dialect(&self) -> &'static dyn Dialect {
+        &LINES
     }
 
-    async fn shape(&self, set: &SetRef) -> Result<Arc<[Field]>> {
+    async fn shape(&self, set: &SetRef) -> Result<Shape> {
         let doing = format!("look at {} in {}", set.name, self.engine.name());
         self.looks.forget(&set.name);
-        self.call(set, async {
-            let table = self.table(&doing, set).await?;
-            let key = table.key(&doing, &set.key)?;
-            Ok(table.key_first(key).into_iter().map(|column| column.field.clone()).collect())
-        })
-        .await
+        self.call(set, async { self.table(&doing, set).await?.shape(&doing, &set.key) }).await
     }
 
-    async fn read_block(&self, set: &SetRef, from: &Cursor, rows: u32, _bytes: usize) -> Result<BlockPage> {
+    async fn read_block(
+        &self,
+        set: &SetRef,
+        from: &Cursor,
+        rows: u32,
+        _bytes: usize,
+        _form: Form,
+    ) -> Result<BlockPage> {
         let doing = format!("read {} from {}", set.name, self.engine.name());
         let page = self.read(set, from, rows).await?;
-        self.call(set, async {
-            let table = self.table(&doing, set).await?;
-            let key = table.key(&doing, &set.key)?;
-            let columns = table.key_first(key).into_iter().map(|column| column.field.clone()).collect();
-            let long = |why: String| Fault::new(FaultKind::Refused, &*doing).detail(why);
-            let block = cells::lines(columns, &page.records).map_err(long)?;
-            Ok(BlockPage { block, next: page.next, total: page.total, as_of: page.as_of })
-        })
-        .await
-    }
-
-    fn value(&self, _kind: &Kind, cell: &[u8]) -> std::result::Result<Value, String> {
-        cells::read(cell)
-    }
-
-    fn tell(&self, kind: &Kind, cell: &[u8], text: &mut Vec<u8>) -> bool {
-        cells::tell(kind, cell, text)
+        let shape = self.call(set, async { self.table(&doing, set).await?.shape(&doing, &set.key) }).await?;
+        LINES.page(&shape.columns, &page).map_err(|why| sql::refused(&doing, why))
     }
 }
 
@@ -182,12 +162,8 @@ impl<E: Engine> BlockStore for LiteStore<E> {
         self.call(set, async {
             let table = self.table(&doing, set).await?;
             let key = table.key(&doing, &set.key)?;
-            let cell = |said: &[u8]| cells::read(said).map(|value| values::key(key, &value.to_text()));
-            let keys: Vec<Cell> = block
-                .keys()
-                .map(cell)
-                .collect::<std::result::Result<_, _>>()
-                .map_err(|why| sql::refused(&doing, why))?;
+            let keys = block.keys(block.iter()).map_err(|why| sql::refused(&doing, why))?;
+            let keys: Vec<Cell> = keys.iter().map(|value| values::key(key, &value.to_text())).collect();
             let numbers = || keys.iter().filter_map(Cell::int);
             if let (Kind::Int { .. }, Some(least), Some(most)) = (&key.field.kind, numbers().min(), numbers().max()) {
                 let between = Statement::act(format!(" AND {} BETWEEN ", quoted(&key.field.name)));
@@ -219,7 +195,13 @@ impl<E: Engine> BlockStore for LiteStore<E> {
                 let ask = select(&columns, &table).then(" WHERE ").and(among);
                 rows.extend(self.engine.read(&doing, ask, None).await?.rows);
             }
-            lines(&doing, &columns, rows)
+            let fields = columns.iter().map(|column| column.field.clone()).collect();
+            let read = |(column, cell): (&&Column, Cell)| {
+                let name = &column.field.name;
+                values::read(&column.field.kind, cell).map_err(|why| format!("column {name}: {why}"))
+            };
+            let rows = rows.into_iter().map(|row| columns.iter().zip(row).map(read));
+            LINES.block(fields, rows).map_err(|why| sql::refused(&doing, why))
         })
         .await
     }

@@ -6,6 +6,7 @@
 use super::{
     super::sql::{Column, span::Span},
     PostgresStore, any_within, exists, keyless,
+    own::{self, OwnRows},
     query::{among, between, bounds, select, told as told_column},
     session::Session,
     told, values,
@@ -13,57 +14,151 @@ use super::{
 use crate::{
     adapters::postgres::{fault, quoted, rejection},
     error::{Fault, FaultKind, Result},
-    model::{Field, Key, Kind, Value},
+    model::{Key, Kind, Value},
     ports::{
-        Block, BlockPage, BlockSource, BlockStore, Cursor, Inserted, SetRef, StretchDigest, cell_text, push_cell,
-        push_text,
+        Block, BlockPage, BlockSource, BlockStore, Cursor, Dialect, Form, Inserted, SetRef, Shape, StretchDigest,
+        plain_text, push_cell, push_text,
     },
 };
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use futures::TryStreamExt as _;
+use memchr::memchr_iter;
 use sqlx::{AssertSqlSafe, Row as _};
-use std::{borrow::Cow, sync::Arc};
+use std::borrow::Cow;
 
-/// Reads lines until there are more rows or bytes than asked for.
-async fn lines(doing: &str, session: &mut Session<'_>, sql: &str, rows: usize, bytes: usize) -> Result<Lines> {
+/// Reads rows until there are more rows or bytes than asked for.
+async fn rows(
+    doing: &str,
+    session: &mut Session<'_>,
+    sql: &str,
+    form: Form,
+    (rows, bytes): (usize, usize),
+) -> Result<Rows> {
     let wrong = |error| fault(doing, error);
-    let statement = format!("COPY ({sql}) TO STDOUT");
-    let mut coming = session.connection.copy_out_raw(&statement).await.map_err(wrong)?;
-    let mut lines = Lines { text: BytesMut::new(), ends: Vec::new(), whole: true };
-    while let Some(piece) = coming.try_next().await.map_err(wrong)? {
-        let before = lines.text.len();
-        lines.text.extend_from_slice(&piece);
-        let ends = piece.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| before + at + 1);
-        for end in ends {
-            let end = u32::try_from(end).map_err(|_| {
-                Fault::new(FaultKind::Garbage, doing).detail("a page of more than 4 GiB: ask for fewer rows")
-            })?;
-            lines.ends.push(end);
-        }
-        if lines.text.len() > bytes && !lines.ends.is_empty() && lines.ends.len() <= rows {
-            lines.whole = false;
+    let garbage = |why| Fault::new(FaultKind::Garbage, doing).detail(why);
+    let statement = format!("COPY ({sql}) TO STDOUT{}", options(form));
+    let mut pieces = session.connection.copy_out_raw(&statement).await.map_err(wrong)?;
+    let mut coming = Coming::new(form);
+    let (mut ends, mut whole) = (Vec::new(), true);
+    while let Some(piece) = pieces.try_next().await.map_err(wrong)? {
+        coming.take(&piece, &mut ends).map_err(garbage)?;
+        if coming.len() > bytes && !ends.is_empty() && ends.len() <= rows {
+            whole = false;
             break;
         }
     }
-    Ok(lines)
+    Ok(Rows { form, bytes: coming.into_bytes(), ends, whole })
 }
 
-/// Lines that came.
-struct Lines {
-    text: BytesMut,
+const fn options(form: Form) -> &'static str {
+    match form {
+        Form::Text => "",
+        Form::Own => " (FORMAT binary)",
+    }
+}
+
+/// Rows as they come.
+enum Coming {
+    Lines(BytesMut),
+    Own(own::Coming),
+}
+
+impl Coming {
+    fn new(form: Form) -> Self {
+        match form {
+            Form::Text => Self::Lines(BytesMut::new()),
+            Form::Own => Self::Own(own::Coming::default()),
+        }
+    }
+
+    /// Takes a piece, and says where the rows end that it completes.
+    fn take(&mut self, piece: &[u8], ends: &mut Vec<u32>) -> std::result::Result<(), String> {
+        let text = match self {
+            Self::Own(own) => return own.take(piece, ends),
+            Self::Lines(text) => text,
+        };
+        let before = text.len();
+        text.extend_from_slice(piece);
+        for at in memchr_iter(b'\n', piece) {
+            let end = u32::try_from(before + at + 1);
+            ends.push(end.map_err(|_| "a page of more than 4 GiB: ask for fewer rows")?);
+        }
+        Ok(())
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Lines(text) => text.len(),
+            Self::Own(own) => own.len(),
+        }
+    }
+
+    fn into_bytes(self) -> BytesMut {
+        match self {
+            Self::Lines(text) => text,
+            Self::Own(own) => own.into_bytes(),
+        }
+    }
+}
+
+/// Rows that came.
+struct Rows {
+    form: Form,
+    bytes: BytesMut,
     ends: Vec<u32>,
     /// There were no more; otherwise the connection is in the middle of them.
     whole: bool,
 }
 
-fn block(columns: &[&Column], lines: Lines) -> Block {
+fn block(columns: &[&Column], rows: Rows) -> Block {
+    let dialect: &'static dyn Dialect = match rows.form {
+        Form::Text => &TextRows,
+        Form::Own => &OwnRows,
+    };
     let columns = columns.iter().map(|column| column.field.clone()).collect();
-    Block { columns, lines: lines.text.freeze(), ends: lines.ends }
+    Block { dialect, columns, bytes: rows.bytes.freeze(), ends: rows.ends }
+}
+
+/// The value that a line's cell says.
+///
+/// # Errors
+/// In words why it cannot be carried exactly.
+pub(super) fn read(kind: &Kind, said: &[u8]) -> std::result::Result<Value, String> {
+    let no_utf8 = "it holds no UTF-8";
+    let text = match plain_text(said) {
+        Cow::Borrowed(bytes) => Cow::Borrowed(std::str::from_utf8(bytes).map_err(|_| no_utf8)?),
+        Cow::Owned(bytes) => Cow::Owned(String::from_utf8(bytes).map_err(|_| no_utf8)?),
+    };
+    values::read(kind, text)
+}
+
+/// Lines as the server writes them.
+struct TextRows;
+
+impl Dialect for TextRows {
+    fn name(&self) -> &'static str {
+        "postgres"
+    }
+
+    fn value(&self, kind: &Kind, said: &[u8]) -> std::result::Result<Value, String> {
+        read(kind, said)
+    }
+
+    fn tell(&self, kind: &Kind, said: &[u8], text: &mut Vec<u8>) -> bool {
+        told::tell(kind, &plain_text(said), text)
+    }
 }
 
 impl PostgresStore {
-    async fn block_page(&self, doing: &str, set: &SetRef, from: &Cursor, rows: u32, bytes: usize) -> Result<BlockPage> {
+    async fn block_page(
+        &self,
+        doing: &str,
+        set: &SetRef,
+        from: &Cursor,
+        form: Form,
+        (most, bytes): (u32, usize),
+    ) -> Result<BlockPage> {
         let total = if *from == Cursor::START { self.total(doing, set).await? } else { None };
         let mut session = self.sessions.begin(doing, false).await?;
         let table = self.table(doing, &mut session, set).await?;
@@ -73,7 +168,7 @@ impl PostgresStore {
         if span.after.is_none() && key.field.nullable {
             keyless(doing, &mut session, &table, key).await?;
         }
-        let limit = usize::try_from(rows.max(1)).unwrap_or(usize::MAX);
+        let limit = usize::try_from(most.max(1)).unwrap_or(usize::MAX);
         let sql = format!(
             "{}{} ORDER BY {} LIMIT {}",
             select(&columns, &table.place),
@@ -81,33 +176,19 @@ impl PostgresStore {
             quoted(&key.field.name),
             limit.saturating_add(1)
         );
-        let mut lines = lines(doing, &mut session, &sql, limit, bytes).await?;
+        let mut rows = rows(doing, &mut session, &sql, form, (limit, bytes)).await?;
         let as_of = session.clock;
-        if lines.whole {
+        if rows.whole {
             session.end(doing).await?;
         }
-        let more = lines.ends.len() > limit || !lines.whole;
-        lines.ends.truncate(limit);
-        lines.text.truncate(lines.ends.last().map_or(0, |end| *end as usize));
-        let block = block(&columns, lines);
-        let next = if more { self.behind(doing, &span, key, &block)? } else { None };
+        let more = rows.ends.len() > limit || !rows.whole;
+        rows.ends.truncate(limit);
+        rows.bytes.truncate(rows.ends.last().map_or(0, |end| *end as usize));
+        let block = block(&columns, rows);
+        let last = block.iter().last().filter(|_| more);
+        let last = block.keys(last.into_iter()).map_err(|why| Fault::new(FaultKind::Garbage, doing).detail(why))?;
+        let next = last.first().map(|key| span.behind(key.to_text()).cursor());
         Ok(BlockPage { block, next, total, as_of })
-    }
-
-    /// Only the rows with the keys of these lines.
-    fn among(&self, doing: &str, key: &Column, block: &Block) -> Result<String> {
-        let of = |cell: &[u8]| self.value(&key.field.kind, cell).map(|value| Key(value.to_text()));
-        let keys: std::result::Result<Vec<Key>, String> = block.keys().map(of).collect();
-        Ok(among(key, &keys.map_err(|why| Fault::new(FaultKind::Garbage, doing).detail(why))?))
-    }
-
-    /// Where the page behind this block begins.
-    fn behind(&self, doing: &str, span: &Span, key: &Column, block: &Block) -> Result<Option<Cursor>> {
-        let Some(last) = block.iter().last() else { return Ok(None) };
-        let cell = last.split(|byte| *byte == b'\t').next().unwrap_or_default();
-        let value = self.value(&key.field.kind, cell);
-        let value = value.map_err(|why| Fault::new(FaultKind::Garbage, doing).detail(why))?;
-        Ok(Some(span.behind(value.to_text()).cursor()))
     }
 
     async fn insert(&self, doing: &str, set: &SetRef, block: &Block) -> Result<Inserted> {
@@ -115,11 +196,18 @@ impl PostgresStore {
         let table = self.table(doing, &mut session, set).await?;
         table.key(doing, &set.key)?;
         let names: Vec<String> = block.columns.iter().map(|column| quoted(&column.name)).collect();
-        let statement = format!("COPY {} ({}) FROM STDIN", table.place, names.join(", "));
+        let form = if block.dialect.name() == OwnRows.name() { Form::Own } else { Form::Text };
+        let statement = format!("COPY {} ({}) FROM STDIN{}", table.place, names.join(", "), options(form));
         let copied = async {
             let mut copy = session.connection.copy_in_raw(&statement).await?;
-            for part in chunks(&block.lines) {
+            if form == Form::Own {
+                copy.send(own::HEADER).await?;
+            }
+            for part in chunks(&block.bytes) {
                 copy.send(part).await?;
+            }
+            if form == Form::Own {
+                copy.send(own::TRAILER).await?;
             }
             copy.finish().await
         };
@@ -172,49 +260,33 @@ impl PostgresStore {
     }
 }
 
-/// A large text in parts that the driver need not keep twice as a whole.
-fn chunks(lines: &Bytes) -> impl Iterator<Item = Bytes> {
+/// Rows in parts that the driver need not keep twice as a whole.
+fn chunks(rows: &Bytes) -> impl Iterator<Item = Bytes> {
     const CHUNK: usize = 64 * 1024;
-    (0..lines.len()).step_by(CHUNK).map(|from| lines.slice(from..lines.len().min(from + CHUNK)))
+    (0..rows.len()).step_by(CHUNK).map(|from| rows.slice(from..rows.len().min(from + CHUNK)))
 }
 
 #[async_trait]
 impl BlockSource for PostgresStore {
-    fn dialect(&self) -> &'static str {
-        "postgres"
+    fn dialect(&self) -> &'static dyn Dialect {
+        &TextRows
     }
 
-    async fn shape(&self, set: &SetRef) -> Result<Arc<[Field]>> {
+    async fn shape(&self, set: &SetRef) -> Result<Shape> {
         let doing = format!("look at {} in {}", set.name, self.name);
         self.call(&doing, set, async {
             let mut session = self.sessions.begin(&doing, false).await?;
             let table = self.look(&doing, &mut session, set).await?;
             session.end(&doing).await?;
             let key = table.key(&doing, &set.key)?;
-            Ok(table.key_first(key).into_iter().map(|column| column.field.clone()).collect())
+            Ok(Shape { types: own::types(&table.key_first(key)), ..table.shape(&doing, &set.key)? })
         })
         .await
     }
 
-    async fn read_block(&self, set: &SetRef, from: &Cursor, rows: u32, bytes: usize) -> Result<BlockPage> {
+    async fn read_block(&self, set: &SetRef, from: &Cursor, rows: u32, bytes: usize, form: Form) -> Result<BlockPage> {
         let doing = format!("read {} from {}", set.name, self.name);
-        self.call(&doing, set, Box::pin(self.block_page(&doing, set, from, rows, bytes))).await
-    }
-
-    fn value(&self, kind: &Kind, cell: &[u8]) -> std::result::Result<Value, String> {
-        let no_utf8 = |_| "it holds no UTF-8".to_owned();
-        let text = match cell_text(cell) {
-            None => return Ok(Value::Null),
-            Some(Cow::Borrowed(bytes)) => Cow::Borrowed(std::str::from_utf8(bytes).map_err(no_utf8)?),
-            Some(Cow::Owned(bytes)) => {
-                Cow::Owned(String::from_utf8(bytes).map_err(|error| no_utf8(error.utf8_error()))?)
-            }
-        };
-        values::read(kind, text)
-    }
-
-    fn tell(&self, kind: &Kind, cell: &[u8], text: &mut Vec<u8>) -> bool {
-        cell_text(cell).is_some_and(|said| told::tell(kind, &said, text))
+        self.call(&doing, set, Box::pin(self.block_page(&doing, set, from, form, (rows, bytes)))).await
     }
 }
 
@@ -231,11 +303,13 @@ impl BlockStore for PostgresStore {
             let mut session = self.sessions.begin(&doing, false).await?;
             let table = self.table(&doing, &mut session, set).await?;
             let key = table.key(&doing, &set.key)?;
-            let between = match between(key, block) {
+            let keys = block.keys(block.iter()).map_err(|why| Fault::new(FaultKind::Garbage, &*doing).detail(why))?;
+            let near = match between(key, &keys) {
                 Some(between) => any_within(&doing, &mut session, &table, key, &between).await?,
                 None => true,
             };
-            let stands = between && exists(&doing, &mut session, &table, &self.among(&doing, key, block)?).await?;
+            let keys: Vec<Key> = keys.iter().map(|key| Key(key.to_text())).collect();
+            let stands = near && exists(&doing, &mut session, &table, &among(key, &keys)).await?;
             session.end(&doing).await?;
             Ok(stands)
         })
@@ -250,9 +324,9 @@ impl BlockStore for PostgresStore {
             let key = table.key(&doing, &set.key)?;
             let columns = table.key_first(key);
             let sql = format!("{}{}", select(&columns, &table.place), among(key, keys));
-            let lines = lines(&doing, &mut session, &sql, usize::MAX, usize::MAX).await?;
+            let rows = rows(&doing, &mut session, &sql, Form::Text, (usize::MAX, usize::MAX)).await?;
             session.end(&doing).await?;
-            Ok(block(&columns, lines))
+            Ok(block(&columns, rows))
         })
         .await
     }

@@ -2,10 +2,11 @@
 //!
 //! Everything is read by `COPY … TO STDOUT` in the text that the server writes under fixed settings (`session`), and
 //! written by `write`; `values` translates between that text and our values (`times` the years far away), `blocks` hands
-//! over many rows as they are, `schema` asks the catalog. Pages go along the key, so a page costs the same at the end of a table as at its start. Must never
+//! over many rows as they are (`own` in the server's own form), `schema` asks the catalog. Pages go along the key, so a page costs the same at the end of a table as at its start. Must never
 //! enter: a text of the server that a value was not made of.
 
 mod blocks;
+mod own;
 mod query;
 mod schema;
 mod scratch;
@@ -22,7 +23,7 @@ use crate::{
     error::{Fault, FaultKind, Result},
     model::{Key, Record, Timestamp, Value},
     ports::{
-        BlockSource, BlockStore, Cursor, OpenTransactions, Page, RecordStore, SetInfo, SetRef, WriteOutcome, cell_text,
+        BlockCell, BlockSource, BlockStore, Cursor, OpenTransactions, Page, RecordStore, SetInfo, SetRef, WriteOutcome,
     },
 };
 use async_trait::async_trait;
@@ -202,20 +203,13 @@ fn record(doing: &str, table: &Table, line: &[u8]) -> Result<Record> {
     let garbage = |what: String| Fault::new(FaultKind::Garbage, doing).detail(what);
     let mut columns = table.columns.iter();
     let mut fields = std::collections::BTreeMap::new();
-    for text in line.split(|byte| *byte == b'\t').map(cell_text) {
+    for cell in line.split(|byte| *byte == b'\t').map(BlockCell::in_line) {
         let Some(column) = columns.next() else { return Err(garbage("a line has too many columns".into())) };
         let name = &column.field.name;
-        let value = match text {
-            None => Value::Null,
-            Some(text) => {
-                let text = match text {
-                    std::borrow::Cow::Borrowed(bytes) => std::str::from_utf8(bytes).map(Into::into).ok(),
-                    std::borrow::Cow::Owned(bytes) => String::from_utf8(bytes).map(Into::into).ok(),
-                };
-                let text = text.ok_or_else(|| garbage(format!("column {name} holds no UTF-8")))?;
-                values::read(&column.field.kind, text)
-                    .map_err(|why| sql::refused(doing, format!("column {name} of {}: {why}", table.name)))?
-            }
+        let value = match cell {
+            BlockCell::Null | BlockCell::Absent => Value::Null,
+            BlockCell::Said(said) => blocks::read(&column.field.kind, said)
+                .map_err(|why| sql::refused(doing, format!("column {name} of {}: {why}", table.name)))?,
         };
         fields.insert(name.clone(), value);
     }

@@ -8,7 +8,6 @@ use crate::{
     adapters::postgres::quoted,
     error::Result,
     model::{Key, Kind, Timestamp, Value},
-    ports::Block,
 };
 
 /// Reads all columns, each as it is kept.
@@ -79,9 +78,8 @@ pub(super) fn among(key: &Column, keys: &[Key]) -> String {
 
 /// Only the rows from the least to the greatest of these keys, which are mostly none where nothing was copied yet. `None` if
 /// the server may have an order of its own.
-pub(super) fn between(key: &Column, block: &Block) -> Option<String> {
-    let number = |cell: &[u8]| std::str::from_utf8(cell).ok()?.parse::<i64>().ok();
-    let numbers = || block.keys().filter_map(number);
+pub(super) fn between(key: &Column, keys: &[Value]) -> Option<String> {
+    let numbers = || keys.iter().filter_map(|key| key.to_text().parse::<i64>().ok());
     let (least, most) = numbers().min().zip(numbers().max())?;
     let counted = matches!(key.field.kind, Kind::Int { .. });
     counted.then(|| format!(" WHERE {} BETWEEN {least} AND {most}", quoted(&key.field.name)))

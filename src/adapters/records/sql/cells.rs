@@ -2,9 +2,10 @@
 //! value's text behind it. Pure.
 
 use crate::{
-    model::{Decimal, Field, Kind, Record, Value, document},
-    ports::{Block, NULL_CELL, cell_text, push_cell, push_text},
+    model::{Decimal, Field, Kind, Value, document},
+    ports::{Block, BlockPage, Dialect, NULL_CELL, Page, plain_text, push_cell, push_text},
 };
+use std::{borrow::Borrow, sync::Arc};
 
 /// The letter for the form of a value; none for null.
 const fn letter(value: &Value) -> Option<u8> {
@@ -56,16 +57,13 @@ pub(in super::super) fn push_told(line: &mut Vec<u8>, kind: &Kind, text: &[u8]) 
 ///
 /// # Errors
 /// In words: it says none.
-pub(in super::super) fn read(cell: &[u8]) -> Result<Value, String> {
-    value(cell).ok_or_else(|| "a cell that says no value".to_owned())
+pub(in super::super) fn read(said: &[u8]) -> Result<Value, String> {
+    value(said).ok_or_else(|| "a cell that says no value".to_owned())
 }
 
-fn value(cell: &[u8]) -> Option<Value> {
-    if cell == NULL_CELL {
-        return Some(Value::Null);
-    }
-    let (letter, rest) = cell.split_first()?;
-    let text = cell_text(rest)?;
+fn value(said: &[u8]) -> Option<Value> {
+    let (letter, rest) = said.split_first()?;
+    let text = plain_text(rest);
     let text = std::str::from_utf8(&text).ok()?;
     Some(match letter {
         b'b' => Value::Bool(text == "true"),
@@ -80,38 +78,79 @@ fn value(cell: &[u8]) -> Option<Value> {
 }
 
 /// Goes on with the text of a cell, if its value has this kind's form; `false` otherwise.
-pub(in super::super) fn tell(kind: &Kind, cell: &[u8], text: &mut Vec<u8>) -> bool {
-    let Some((letter, rest)) = cell.split_first() else { return false };
-    let said = cell_text(rest).filter(|_| letter_of(kind) == Some(*letter));
-    said.is_some_and(|said| {
-        text.extend_from_slice(&said);
-        true
-    })
+fn tell(kind: &Kind, said: &[u8], text: &mut Vec<u8>) -> bool {
+    match said.split_first() {
+        Some((letter, rest)) if letter_of(kind) == Some(*letter) => {
+            text.extend_from_slice(&plain_text(rest));
+            true
+        }
+        _ => false,
+    }
 }
 
 /// The text of a list or an object.
 pub(in super::super) fn document_text(cell: &[u8]) -> Option<String> {
     let text = cell.strip_prefix(b"j").filter(|text| text.starts_with(b"{") || text.starts_with(b"["))?;
-    String::from_utf8(cell_text(text)?.into_owned()).ok()
+    String::from_utf8(plain_text(text).into_owned()).ok()
 }
 
-/// Records as lines with these columns.
-///
-/// # Errors
-/// In words: there is more than a block can hold.
-pub(in super::super) fn lines(columns: Vec<Field>, records: &[Record]) -> Result<Block, String> {
-    let (mut lines, mut ends) = (Vec::new(), Vec::with_capacity(records.len()));
-    for record in records {
-        for (n, column) in columns.iter().enumerate() {
-            if n > 0 {
-                lines.push(b'\t');
-            }
-            push(&mut lines, record.get(&column.name).unwrap_or(&Value::Null));
-        }
-        lines.push(b'\n');
-        ends.push(u32::try_from(lines.len()).map_err(|_| "a page of more than 4 GiB")?);
+/// Lines of such cells, in a dialect of this name.
+#[derive(Debug)]
+pub(in super::super) struct Lettered(pub(in super::super) &'static str);
+
+impl Dialect for Lettered {
+    fn name(&self) -> &'static str {
+        self.0
     }
-    Ok(Block { columns: columns.into(), lines: lines.into(), ends })
+
+    fn value(&self, _kind: &Kind, said: &[u8]) -> Result<Value, String> {
+        read(said)
+    }
+
+    fn tell(&self, kind: &Kind, said: &[u8], text: &mut Vec<u8>) -> bool {
+        tell(kind, said, text)
+    }
+}
+
+impl Lettered {
+    /// A page of records as a block with these columns.
+    ///
+    /// # Errors
+    /// In words: there is more than a block can hold.
+    pub(in super::super) fn page(&'static self, columns: &Arc<[Field]>, page: &Page) -> Result<BlockPage, String> {
+        let rows = page.records.iter().map(|record| {
+            columns.iter().map(|column| Ok::<_, String>(record.get(&column.name).unwrap_or(&Value::Null)))
+        });
+        let block = self.block(Arc::clone(columns), rows)?;
+        Ok(BlockPage { block, next: page.next.clone(), total: page.total, as_of: page.as_of })
+    }
+
+    /// Rows as a block with these columns.
+    ///
+    /// # Errors
+    /// In words: what a value says, or there is more than a block can hold.
+    pub(in super::super) fn block<R, V>(
+        &'static self,
+        columns: Arc<[Field]>,
+        rows: impl Iterator<Item = R>,
+    ) -> Result<Block, String>
+    where
+        R: Iterator<Item = Result<V, String>>,
+        V: Borrow<Value>,
+    {
+        let (mut bytes, mut ends) = (Vec::new(), Vec::new());
+        for row in rows {
+            for (n, value) in row.enumerate() {
+                if n > 0 {
+                    bytes.push(b'\t');
+                }
+                push(&mut bytes, value?.borrow());
+            }
+            bytes.push(b'\n');
+            ends.push(u32::try_from(bytes.len()).map_err(|_| "a page of more than 4 GiB")?);
+        }
+        Ok(Block { dialect: self, columns, bytes: bytes.into(), ends })
+    }
 }
 
 #[cfg(test)]
@@ -140,9 +179,11 @@ mod tests {
             let mut cell = Vec::new();
             push(&mut cell, &value);
             assert!(!cell.contains(&b'\t') && !cell.contains(&b'\n'));
-            assert_eq!(read(&cell).unwrap(), value);
             let (mut text, mut again) = (Vec::new(), Vec::new());
-            if value != Value::Null {
+            if value == Value::Null {
+                assert_eq!(cell, NULL_CELL);
+            } else {
+                assert_eq!(read(&cell).unwrap(), value);
                 assert!(tell(&kind, &cell, &mut text) && push_told(&mut again, &kind, &text));
                 assert_eq!((String::from_utf8(text).unwrap(), again), (value.to_text(), cell));
             }

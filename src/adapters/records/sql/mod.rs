@@ -12,7 +12,7 @@ pub(super) mod span;
 use crate::{
     error::{Fault, FaultKind, Result},
     model::{Digest, Field, Key, Kind, Record, Value, text},
-    ports::{Link, SetInfo},
+    ports::{Link, SetInfo, Shape},
 };
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
@@ -87,6 +87,14 @@ impl Table {
     pub(super) fn key_first<'t>(&'t self, key: &'t Column) -> Vec<&'t Column> {
         let others = self.columns.iter().filter(|column| column.field.name != key.field.name);
         std::iter::once(key).chain(others).collect()
+    }
+
+    /// What lanes in bulk see of it: all columns, the key first.
+    ///
+    /// # Errors
+    /// As [`Self::key`].
+    pub(super) fn shape(&self, doing: &str, key: &str) -> Result<Shape> {
+        Ok(Shape::of(self.key_first(self.key(doing, key)?).into_iter().map(|column| column.field.clone())))
     }
 
     /// The column that identifies a row. Paging along a key that is not unique would skip rows, writing by it would

@@ -1,7 +1,8 @@
-//! How the lines of one side become lines of the other, and what each record's digest is. Pure, and meant for a thread of its
+//! How the rows of one side become rows of the other, and what each record's digest is. Pure, and meant for a thread of its
 //! own: it is what a lane in bulk spends its own time on.
 //!
-//! A cell that nobody changes goes as it is. A line that cannot be carried says so for its whole block, which then goes
+//! A cell that nobody changes goes as it is, and rows that nobody changes go in the form that both stores keep them in, if
+//! they have one. A row that cannot be carried says so for its whole block, which then goes
 //! record by record, where reasons are kept one by one. Must never enter: ports that talk to somebody.
 
 use crate::{
@@ -11,10 +12,9 @@ use crate::{
     },
     model::{Digest, Field, Kind, Record, Value},
     plan::DatasetPlan,
-    ports::{ABSENT_CELL, Block, BlockSource, BlockStore, NULL_CELL, RecordStore},
+    ports::{Block, BlockCell, BlockStore, Form, NULL_CELL, RecordStore, Shape},
 };
 use bytes::Bytes;
-use memchr::memchr_iter;
 use std::{
     collections::{BTreeMap, BTreeSet},
     ops::Range,
@@ -47,8 +47,9 @@ pub(crate) struct Columns {
     needed: Vec<usize>,
     mapping: Mapping,
     kinds: Kinds,
-    old: Arc<dyn RecordStore>,
     new: Arc<dyn RecordStore>,
+    /// The stores call the types of all columns the same.
+    same_types: bool,
     /// The target's columns in the order of their names, in which digests go over them.
     by_name: Vec<usize>,
     names: Names,
@@ -94,17 +95,22 @@ impl Columns {
         dataset: &DatasetPlan,
         mapping: &Mapping,
         kinds: &Kinds,
-        (old, source): (Arc<dyn RecordStore>, Arc<[Field]>),
-        (new, there): (Arc<dyn RecordStore>, &[Field]),
+        (old, here): (&dyn RecordStore, &Shape),
+        (new, there): (Arc<dyn RecordStore>, &Shape),
     ) -> Option<Self> {
         if !dataset.fields.lookup.is_empty() {
             return None;
         }
-        let alike = old.block_source()?.dialect() == new.blocks()?.dialect();
+        let alike = old.block_source()?.dialect().name() == new.blocks()?.dialect().name();
+        let source = Arc::clone(&here.columns);
         let all = arrivals(dataset, mapping, &source)?;
         let (mut target, mut ways, mut told) = (Vec::new(), Vec::new(), Vec::new());
+        let mut same_types = true;
         for (name, from) in &all {
-            let field = there.iter().find(|field| field.name == *name && !field.computed)?;
+            let at = there.columns.iter().position(|field| field.name == *name && !field.computed)?;
+            let field = &there.columns[at];
+            let kept = |shape: &Shape, at: usize| shape.types.as_ref()?.get(at).cloned();
+            same_types &= from.is_some_and(|from| kept(here, from).is_some_and(|kind| Some(kind) == kept(there, at)));
             let way = match from {
                 None => Way::Made,
                 Some(at) if alike && passes(&source[*at].kind, &field.kind) => Way::Same(*at),
@@ -136,8 +142,8 @@ impl Columns {
             needed,
             mapping,
             kinds,
-            old,
             new,
+            same_types,
             by_name,
             names,
         })
@@ -148,6 +154,11 @@ impl Columns {
         self.ways.iter().enumerate().all(|(at, way)| *way == Way::Same(at))
             && self.ways.len() == self.source.len()
             && !self.mapping.has_filter()
+    }
+
+    /// In which form a page of the source is best read to be carried.
+    pub(crate) fn form(&self) -> Form {
+        if self.alike && self.same_types && self.is_plain() { Form::Own } else { Form::Text }
     }
 
     /// Both sides speak one dialect.
@@ -169,36 +180,40 @@ impl Columns {
             return Err("a page with other columns than the first one".into());
         }
         let plain = self.is_plain();
-        let store = self.old.block_source().ok_or(NO_BLOCKS)?;
         let ready = self.mapping.ready().map_err(|fault| fault.detail)?;
         let (mut records, mut left_out) = (Vec::with_capacity(block.rows()), Vec::new());
-        let (mut lines, mut ends) = (Vec::new(), Vec::new());
+        let (mut bytes, mut ends) = (Vec::new(), Vec::new());
         let mut cells = Vec::with_capacity(self.source.len());
         let (mut row, mut texts) = (Row::default(), Texts::default());
-        for line in block.iter() {
-            split(line, self.source.len(), &mut cells)?;
-            let key = key(store, &self.source[0].kind, &cells)?;
-            if !self.row(store, &ready, &cells, &mut row)? {
+        for written in block.iter() {
+            block.cells(written, &mut cells)?;
+            let key = key(block, cells[0])?;
+            if !self.row(block, &ready, &cells, &mut row)? {
                 left_out.push(key);
                 continue;
             }
             records.push((key, self.digest(&row, &mut texts)));
             if !plain {
-                self.push(&cells, &row, &mut lines)?;
-                ends.push(u32::try_from(lines.len()).map_err(|_| "a block of more than 4 GiB")?);
+                self.push(&cells, &row, &mut bytes)?;
+                ends.push(u32::try_from(bytes.len()).map_err(|_| "a block of more than 4 GiB")?);
             }
         }
-        let (lines, ends) = if plain { (block.lines.clone(), block.ends.clone()) } else { (Bytes::from(lines), ends) };
-        Ok(Carried { block: Block { columns: Arc::clone(&self.target), lines, ends }, records, left_out })
+        let block = if plain {
+            Block { columns: Arc::clone(&self.target), ..block.clone() }
+        } else {
+            let dialect = self.new.blocks().ok_or(NO_BLOCKS)?.dialect();
+            Block { dialect, columns: Arc::clone(&self.target), bytes: Bytes::from(bytes), ends }
+        };
+        Ok(Carried { block, records, left_out })
     }
 
-    /// What a line becomes. `false` if the filter leaves its record out.
-    fn row(&self, store: &dyn BlockSource, ready: &Ready<'_>, cells: &[&[u8]], row: &mut Row) -> Result<bool, String> {
+    /// What a row becomes. `false` if the filter leaves its record out.
+    fn row(&self, block: &Block, ready: &Ready<'_>, cells: &[BlockCell<'_>], row: &mut Row) -> Result<bool, String> {
         let mut made = BTreeMap::new();
         if self.mapping.makes() {
             let mut record = BTreeMap::new();
             for at in &self.needed {
-                record.insert(self.source[*at].name.clone(), self.read(*at, cells)?);
+                record.insert(self.source[*at].name.clone(), block.value(*at, cells[*at])?);
             }
             match ready.made(&Record(record), &Found::new()).map_err(|fault| fault.detail)? {
                 Some(all) => made = all,
@@ -211,11 +226,11 @@ impl Columns {
             let part = match way {
                 Way::Same(at) | Way::Converted(at) => {
                     let begins = row.text.len();
-                    let tells = |kind: &Kind| cells[*at] != NULL_CELL && store.tell(kind, cells[*at], &mut row.text);
-                    if told.as_ref().is_some_and(tells) {
+                    let text = &mut row.text;
+                    if told.as_ref().is_some_and(|kind| tell(block, kind, cells[*at], text)) {
                         Part::Text(begins..row.text.len())
                     } else {
-                        Part::Value(self.kinds.take_one(&field.name, self.read(*at, cells)?)?)
+                        Part::Value(self.kinds.take_one(&field.name, block.value(*at, cells[*at])?)?)
                     }
                 }
                 Way::Made => {
@@ -239,23 +254,17 @@ impl Columns {
         texts.digest(&self.names)
     }
 
-    fn read(&self, at: usize, cells: &[&[u8]]) -> Result<Value, String> {
-        let store = self.old.block_source().ok_or(NO_BLOCKS)?;
-        let field = &self.source[at];
-        if cells[at] == ABSENT_CELL {
-            return Err(format!("field `{}` is not there", field.name));
-        }
-        store.value(&field.kind, cells[at]).map_err(|why| format!("field `{}`: {why}", field.name))
-    }
-
-    fn push(&self, cells: &[&[u8]], row: &Row, lines: &mut Vec<u8>) -> Result<(), String> {
+    fn push(&self, cells: &[BlockCell<'_>], row: &Row, lines: &mut Vec<u8>) -> Result<(), String> {
         let store = self.new.blocks().ok_or(NO_BLOCKS)?;
         for (n, ((field, way), part)) in self.target.iter().zip(&self.ways).zip(&row.parts).enumerate() {
             if n > 0 {
                 lines.push(b'\t');
             }
             match (way, part) {
-                (Way::Same(at), _) => lines.extend_from_slice(cells[*at]),
+                (Way::Same(at), _) => lines.extend_from_slice(match cells[*at] {
+                    BlockCell::Said(said) => said,
+                    BlockCell::Null | BlockCell::Absent => NULL_CELL,
+                }),
                 (_, Part::Value(value)) => store.cell(&field.kind, value, lines),
                 (_, Part::Text(range)) => {
                     if !store.told_cell(&field.kind, &row.text[range.clone()], lines) {
@@ -273,48 +282,44 @@ impl Columns {
     /// # Errors
     /// In words what of which row cannot be read.
     pub(crate) fn standing(&self, block: &Block) -> Result<Vec<(String, Digest)>, String> {
-        let store = self.new.block_source().ok_or(NO_BLOCKS)?;
         let place = |at: &usize| block.columns.iter().position(|column| column.name == self.target[*at].name);
         let places: Vec<usize> = self.by_name.iter().map(place).collect::<Option<_>>().ok_or("a column is gone")?;
         let mut out = Vec::with_capacity(block.rows());
         let mut cells = Vec::with_capacity(block.columns.len());
         let (mut texts, mut text) = (Texts::default(), Vec::new());
-        for line in block.iter() {
-            split(line, block.columns.len(), &mut cells)?;
+        for written in block.iter() {
+            block.cells(written, &mut cells)?;
             texts.clear();
-            for (at, place) in self.by_name.iter().zip(&places) {
-                let (field, cell) = (&self.target[*at], cells[*place]);
+            for place in &places {
+                let field = &block.columns[*place];
                 text.clear();
-                if cell != NULL_CELL && store.tell(&field.kind, cell, &mut text) {
+                if tell(block, &field.kind, cells[*place], &mut text) {
                     texts.push(Some(&text));
                 } else {
-                    let value =
-                        store.value(&field.kind, cell).map_err(|why| format!("field `{}`: {why}", field.name))?;
-                    self.kinds.push(&field.name, &value, &mut texts);
+                    self.kinds.push(&field.name, &block.value(*place, cells[*place])?, &mut texts);
                 }
             }
-            out.push((key(store, &self.target[0].kind, &cells)?, texts.digest(&self.names)));
+            out.push((key(block, cells[0])?, texts.digest(&self.names)));
         }
         Ok(out)
     }
+}
 
-    /// The records of a block of the source.
-    ///
-    /// # Errors
-    /// In words what of which record cannot be read.
-    pub(crate) fn records(&self, block: &Block) -> Result<Vec<Record>, String> {
-        let store = self.old.block_source().ok_or(NO_BLOCKS)?;
-        let field = |(field, cell): (&Field, &[u8])| {
-            let value = store.value(&field.kind, cell).map_err(|why| format!("field `{}`: {why}", field.name))?;
-            Ok((field.name.clone(), value))
+/// The records of a block.
+///
+/// # Errors
+/// In words what of which record cannot be read.
+pub(crate) fn records(block: &Block) -> Result<Vec<Record>, String> {
+    let mut cells = Vec::with_capacity(block.columns.len());
+    let record = |written| {
+        block.cells(written, &mut cells)?;
+        let there = cells.iter().enumerate().filter(|(_, cell)| **cell != BlockCell::Absent);
+        let field = |(at, cell): (usize, &BlockCell<'_>)| {
+            block.value(at, *cell).map(|value| (block.columns[at].name.clone(), value))
         };
-        let record = |line: &[u8]| {
-            let cells = block.columns.iter().zip(line.split(|byte| *byte == b'\t'));
-            let fields = cells.filter(|(_, cell)| *cell != ABSENT_CELL).map(field);
-            fields.collect::<Result<BTreeMap<_, _>, String>>().map(Record)
-        };
-        block.iter().map(record).collect()
-    }
+        there.map(field).collect::<Result<BTreeMap<_, _>, String>>().map(Record)
+    };
+    block.iter().map(record).collect()
 }
 
 /// The names on the new side, with the column of the source that each comes from; `None` if two would have the same.
@@ -328,25 +333,21 @@ fn arrivals(dataset: &DatasetPlan, mapping: &Mapping, source: &[Field]) -> Optio
     (unique.len() == all.len()).then_some(all)
 }
 
-/// The text of a line's key.
-fn key(store: &dyn BlockSource, kind: &Kind, cells: &[&[u8]]) -> Result<String, String> {
+/// The text of a row's key.
+fn key(block: &Block, cell: BlockCell<'_>) -> Result<String, String> {
     let mut text = Vec::new();
-    if cells[0] != NULL_CELL && store.tell(kind, cells[0], &mut text) {
+    if tell(block, &block.columns[0].kind, cell, &mut text) {
         return String::from_utf8(text).map_err(|_| "a key that is no text".into());
     }
-    match store.value(kind, cells[0])? {
+    match block.value(0, cell)? {
         Value::Null => Err("a record has no key".into()),
         value => Ok(value.to_text()),
     }
 }
 
-/// The cells of a line.
-fn split<'l>(line: &'l [u8], columns: usize, cells: &mut Vec<&'l [u8]>) -> Result<(), String> {
-    cells.clear();
-    let mut from = 0;
-    cells.extend(memchr_iter(b'\t', line).map(|at| &line[std::mem::replace(&mut from, at + 1)..at]));
-    cells.push(&line[from..]);
-    if cells.len() == columns { Ok(()) } else { Err("a line has not as many cells as there are columns".into()) }
+/// Goes on with the text of a cell that is a value, if it can be told.
+fn tell(block: &Block, kind: &Kind, cell: BlockCell<'_>, text: &mut Vec<u8>) -> bool {
+    matches!(cell, BlockCell::Said(said) if block.dialect.tell(kind, said, text))
 }
 
 /// As what kind a column's cell can tell the text that its value has in this column of the target.

@@ -9,7 +9,7 @@
 mod columns;
 mod underway;
 
-pub(crate) use columns::Columns;
+pub(crate) use columns::{Columns, records};
 
 use super::{
     batch::{Job, Mover},
@@ -23,7 +23,7 @@ use crate::{
         meter::Part,
     },
     model::{BatchProgress, BatchState, Digest, ItemState, Timestamp},
-    ports::{BatchRow, Block, BlockPage, BlockSource, BlockStore, Cursor, Inserted, ItemRow, RecordBlock},
+    ports::{BatchRow, Block, BlockPage, BlockSource, BlockStore, Cursor, Form, Inserted, ItemRow, RecordBlock},
 };
 use columns::Carried;
 use futures::Stream;
@@ -60,11 +60,11 @@ impl<'a> Bulk<'a> {
     pub(crate) async fn of(lane: &'a Lane<'a>) -> Result<Option<Self>> {
         let (Some(old), Some(new)) = (lane.old.store.block_source(), lane.new.store.blocks()) else { return Ok(None) };
         let source = lane.call("look at the source's columns", || old.shape(&lane.old.set)).await?;
-        if source.is_empty() {
+        if source.columns.is_empty() {
             return Ok(None);
         }
         let target = lane.call("look at the target's columns", || new.shape(&lane.new.set)).await?;
-        let sides = ((Arc::clone(&lane.old.store), source), (Arc::clone(&lane.new.store), &*target));
+        let sides = ((&*lane.old.store, &source), (Arc::clone(&lane.new.store), &target));
         let columns = Columns::new(lane.dataset, &lane.mapping, lane.kinds().await?, sides.0, sides.1);
         Ok(columns.map(|columns| Self { lane, columns: Arc::new(columns), underway: Underway::default() }))
     }
@@ -79,16 +79,30 @@ impl<'a> Bulk<'a> {
         side.store.blocks().ok_or_else(|| Fault::new(FaultKind::Internal, format!("move {} in bulk", side.name)))
     }
 
-    /// The pages of a side from a cursor on.
+    /// The pages of a side from a cursor on, as text.
     pub(crate) fn pages<'s>(
         &'s self,
+        side: &'s Side,
+        from: Cursor,
+    ) -> impl Stream<Item = Result<(Cursor, BlockPage)>> + 's {
+        self.pages_as(Form::Text, side, from)
+    }
+
+    /// The pages of the source from a cursor on, as they are best moved.
+    pub(crate) fn pages_to_move(&self, from: Cursor) -> impl Stream<Item = Result<(Cursor, BlockPage)>> + '_ {
+        self.pages_as(self.columns.form(), &self.lane.old, from)
+    }
+
+    fn pages_as<'s>(
+        &'s self,
+        form: Form,
         side: &'s Side,
         from: Cursor,
     ) -> impl Stream<Item = Result<(Cursor, BlockPage)>> + 's {
         let doing = format!("read {} from {}", side.set.name, side.name);
         let rows = self.lane.cx.plan.migration.batch_records;
         self.lane.walk(doing, from, move |from| async move {
-            Self::source(side)?.read_block(&side.set, &from, rows, PAGE_BYTES).await
+            Self::source(side)?.read_block(&side.set, &from, rows, PAGE_BYTES, form).await
         })
     }
 
@@ -99,7 +113,7 @@ impl<'a> Bulk<'a> {
     pub(super) async fn move_page(&self, mover: &Mover<'_>, found: Found<BlockPage>) -> Result<()> {
         let lane = self.lane;
         let started = Timestamp::now();
-        let _held = mover.hold(found.page.block.lines.len() as u64);
+        let _held = mover.hold(found.page.block.bytes.len() as u64);
         let (columns, block) = (Arc::clone(&self.columns), found.page.block.clone());
         let carried = aside(move || columns.carry(&block)).await?;
         lane.meter.did(Part::Mapped, found.page.block.rows() as u64);
@@ -117,7 +131,7 @@ impl<'a> Bulk<'a> {
             return self.one_by_one(mover, found).await;
         }
         let Some(store) = lane.new.store.blocks() else { return Ok(()) };
-        lane.pace.rows(run.block.rows() as u64, run.block.lines.len() as u64, &lane.cx.signals).await?;
+        lane.pace.rows(run.block.rows() as u64, run.block.bytes.len() as u64, &lane.cx.signals).await?;
         let doing = format!("write {} to {}", lane.new.set.name, lane.new.name);
         loop {
             lane.meter.batch(true, || self.progress(mover, &run, BatchState::Running, ""));
@@ -209,7 +223,7 @@ impl<'a> Bulk<'a> {
     async fn one_by_one(&self, mover: &Mover<'_>, found: Found<BlockPage>) -> Result<()> {
         let Found { number, from, page, .. } = found;
         let BlockPage { block, next, .. } = page;
-        let records = self.columns.records(&block).map_err(|why| {
+        let records = records(&block).map_err(|why| {
             let doing = format!("read {} from {}", self.lane.old.set.name, self.lane.old.name);
             Fault::new(FaultKind::Refused, doing).detail(why)
         })?;
@@ -229,7 +243,7 @@ impl<'a> Bulk<'a> {
             next: page.next.clone().and_then(|next| next.0),
             items: page.block.rows() as u64,
             failed: 0,
-            bytes: run.block.lines.len() as u64,
+            bytes: run.block.bytes.len() as u64,
             attempts: run.attempt,
             error: error.into(),
             started: Some(run.started),
