@@ -145,6 +145,21 @@ impl Texts {
         self.0.extend_from_slice(text.unwrap_or_default());
     }
 
+    /// The text of the next field, as `tell` writes it at the end; `false`, and nothing is added, where that does not.
+    pub(crate) fn told(&mut self, tell: impl FnOnce(&mut Vec<u8>) -> bool) -> bool {
+        let begins = self.0.len();
+        self.0.extend_from_slice(&[0; Self::NULL.to_le_bytes().len()]);
+        let text = self.0.len();
+        let told = tell(&mut self.0);
+        if told {
+            let length = u32::try_from(self.0.len() - text).unwrap_or(Self::NULL - 1);
+            self.0[begins..text].copy_from_slice(&length.to_le_bytes());
+        } else {
+            self.0.truncate(begins);
+        }
+        told
+    }
+
     /// The digest of the record with these texts.
     pub(crate) fn digest(&self, names: &Names) -> Digest {
         Digest(*blake3::keyed_hash(&names.0, &self.0).as_bytes())

@@ -153,7 +153,8 @@ impl Plain<'_> {
     /// A number whose text is the shortest one of its value: at most fifteen digits, and none that say nothing.
     fn number(&mut self, out: &mut Vec<u8>) -> Option<()> {
         let rest = &self.text[self.at..];
-        let length = rest.iter().take_while(|byte| b"+-.eE0123456789".contains(byte)).count();
+        let in_number = |byte: &&u8| matches!(**byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E');
+        let length = rest.iter().take_while(in_number).count();
         let text = &rest[..length];
         let digits = text.strip_prefix(b"-").unwrap_or(text);
         let point = digits.iter().position(|byte| *byte == b'.');
@@ -212,7 +213,9 @@ impl Plain<'_> {
             }
             self.take(b'}')?;
         }
-        in_order(out, begins, &ends)?;
+        if ends.len() > 1 {
+            in_order(out, begins, &ends)?;
+        }
         out.push(b'}');
         Some(())
     }

@@ -45,13 +45,15 @@ const TYPES: [&str; 19] = [
     "uuid",
 ];
 
-const MICROS: i64 = 1_000_000;
-const DAY: i64 = 86_400 * MICROS;
+const MICROS: u64 = 1_000_000;
+const DAY: i64 = 86_400 * MICROS.cast_signed();
 /// The day that dates are counted from, 2000-01-01, counted from 1970-01-01.
 const FIRST_DAY: i64 = 10_957;
 /// The days of 400 years, and from the first of March of the year 0 to 1970-01-01.
 const ERA: i64 = 146_097;
 const BEFORE_1970: i64 = 719_468;
+/// The days of the years 1 to 9999.
+const FOUR_DIGITS: std::ops::Range<i64> = -730_119..2_921_940;
 
 /// What the server calls the types of these columns, if rows can be handed over so.
 pub(super) fn types(columns: &[&Column]) -> Option<Arc<[String]>> {
@@ -152,9 +154,41 @@ impl Dialect for OwnRows {
         match kind {
             Kind::Text { .. } => told::tell(kind, said, out),
             Kind::Json => told::tell(kind, document(said), out),
+            Kind::Int { .. } | Kind::Decimal { .. } | Kind::Timestamp { .. } => {
+                let begins = out.len();
+                let told = plain(kind, said, out).is_some();
+                if !told {
+                    out.truncate(begins);
+                }
+                told
+            }
             _ => text(kind, said).is_some_and(|text| told::tell(kind, &text, out)),
         }
     }
+}
+
+/// What `told` would make of the text of a common value, without that text.
+fn plain(kind: &Kind, said: &[u8], out: &mut Vec<u8>) -> Option<()> {
+    match kind {
+        Kind::Int { bits: 32, signed: false } => number(out, u32::from_be_bytes(said.try_into().ok()?)),
+        Kind::Int { .. } => number(out, integer(said)?),
+        Kind::Decimal { .. } => {
+            let begins = out.len();
+            decimal(out, said)?;
+            let told = told::decimal(&out[begins..])?.len();
+            out.truncate(begins + told);
+        }
+        Kind::Timestamp { zone, .. } => {
+            let micros = i64::from_be_bytes(said.try_into().ok()?);
+            let day = Some(micros.div_euclid(DAY)).filter(|day| FOUR_DIGITS.contains(day))?;
+            date(out, day);
+            out.push(b'T');
+            time(out, micros.rem_euclid(DAY).unsigned_abs());
+            out.extend_from_slice(if *zone { b"Z" } else { b"" });
+        }
+        _ => return None,
+    }
+    Some(())
 }
 
 /// `jsonb` is sent with the number of its form before its text, `json` as it is.
@@ -167,8 +201,8 @@ fn text(kind: &Kind, said: &[u8]) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(40);
     match kind {
         Kind::Bool => out.push(if <[u8; 1]>::try_from(said).ok()? == [0] { b'f' } else { b't' }),
-        Kind::Int { bits: 32, signed: false } => say(&mut out, u32::from_be_bytes(said.try_into().ok()?)),
-        Kind::Int { .. } => say(&mut out, integer(said)?),
+        Kind::Int { bits: 32, signed: false } => number(&mut out, u32::from_be_bytes(said.try_into().ok()?)),
+        Kind::Int { .. } => number(&mut out, integer(said)?),
         Kind::Float { bits: 32 } => float(&mut out, f32::from_be_bytes(said.try_into().ok()?), f32::is_nan),
         Kind::Float { .. } => float(&mut out, f64::from_be_bytes(said.try_into().ok()?), f64::is_nan),
         Kind::Decimal { .. } => decimal(&mut out, said)?,
@@ -181,14 +215,14 @@ fn text(kind: &Kind, said: &[u8]) -> Option<Vec<u8>> {
                 era(&mut out, before);
             }
         },
-        Kind::Time { .. } => time(&mut out, i64::from_be_bytes(said.try_into().ok()?)),
+        Kind::Time { .. } => time(&mut out, u64::from_be_bytes(said.try_into().ok()?)),
         Kind::Timestamp { zone, .. } => match i64::from_be_bytes(said.try_into().ok()?) {
             i64::MAX => out.extend_from_slice(b"infinity"),
             i64::MIN => out.extend_from_slice(b"-infinity"),
             micros => {
                 let before = date(&mut out, micros.div_euclid(DAY));
                 out.push(b' ');
-                time(&mut out, micros.rem_euclid(DAY));
+                time(&mut out, micros.rem_euclid(DAY).unsigned_abs());
                 out.extend_from_slice(if *zone { b"+00" } else { b"" });
                 era(&mut out, before);
             }
@@ -204,6 +238,18 @@ fn text(kind: &Kind, said: &[u8]) -> Option<Vec<u8>> {
 fn say(out: &mut Vec<u8>, what: impl std::fmt::Display) {
     // Nothing can be wrong with a buffer in memory.
     let _: io::Result<()> = write!(out, "{what}");
+}
+
+fn number(out: &mut Vec<u8>, number: impl itoa::Integer) {
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+}
+
+/// A number with zeros before it.
+fn padded(out: &mut Vec<u8>, number: u64, digits: usize) {
+    let mut buffer = itoa::Buffer::new();
+    let text = buffer.format(number);
+    out.extend(std::iter::repeat_n(b'0', digits.saturating_sub(text.len())));
+    out.extend_from_slice(text.as_bytes());
 }
 
 fn integer(said: &[u8]) -> Option<i64> {
@@ -251,13 +297,13 @@ fn decimal(out: &mut Vec<u8>, said: &[u8]) -> Option<()> {
         let sent = at.and_then(|at| rest.get(at..at + 2)).and_then(|two| <[u8; 2]>::try_from(two).ok());
         sent.map_or(0, u16::from_be_bytes)
     };
-    say(out, group(weight.max(0)));
-    (0..weight.max(0)).rev().for_each(|place| say(out, format_args!("{:04}", group(place))));
+    number(out, group(weight.max(0)));
+    (0..weight.max(0)).rev().for_each(|place| padded(out, group(place).into(), 4));
     if shown > 0 {
         out.push(b'.');
         let end = out.len() + shown;
         let behind = i16::try_from(shown.div_ceil(4)).ok()?;
-        (1..=behind).for_each(|place| say(out, format_args!("{:04}", group(-place))));
+        (1..=behind).for_each(|place| padded(out, group(-place).into(), 4));
         out.truncate(end);
     }
     Some(())
@@ -267,15 +313,15 @@ fn decimal(out: &mut Vec<u8>, said: &[u8]) -> Option<()> {
 /// `civil_from_days`: years begin in March there.
 fn date(out: &mut Vec<u8>, day: i64) -> bool {
     let day = day + FIRST_DAY + BEFORE_1970;
-    let (era, of_era) = (day.div_euclid(ERA), day.rem_euclid(ERA));
-    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / (ERA - 1)) / 365;
+    let (era, of_era) = (day.div_euclid(ERA), day.rem_euclid(ERA).unsigned_abs());
+    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / (ERA.unsigned_abs() - 1)) / 365;
     let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let from_march = (5 * of_year + 2) / 153;
     let of_month = of_year - (153 * from_march + 2) / 5 + 1;
     let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    let year = era * 400 + i64::from(month <= 2) + year_of_era.cast_signed();
     let before = year <= 0;
-    padded(out, if before { 1 - year } else { year }, 4);
+    padded(out, if before { 1 - year } else { year }.unsigned_abs(), 4);
     out.push(b'-');
     padded(out, month, 2);
     out.push(b'-');
@@ -287,7 +333,8 @@ fn era(out: &mut Vec<u8>, before: bool) {
     out.extend_from_slice(if before { b" BC" } else { b"" });
 }
 
-fn time(out: &mut Vec<u8>, micros: i64) {
+/// Writes a time of a day.
+fn time(out: &mut Vec<u8>, micros: u64) {
     let (seconds, fraction) = (micros / MICROS, micros % MICROS);
     padded(out, seconds / 3_600, 2);
     out.push(b':');
@@ -300,17 +347,6 @@ fn time(out: &mut Vec<u8>, micros: i64) {
         let zeros = out.iter().rev().take_while(|byte| **byte == b'0').count();
         out.truncate(out.len() - zeros);
     }
-}
-
-/// A number that is not negative, with zeros before it.
-fn padded(out: &mut Vec<u8>, number: i64, digits: usize) {
-    let begins = out.len();
-    let mut rest = number;
-    while rest > 0 || out.len() - begins < digits {
-        out.push(b'0' + u8::try_from(rest % 10).unwrap_or_default());
-        rest /= 10;
-    }
-    out[begins..].reverse();
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ fn keep(out: &mut Vec<u8>, said: &[u8]) -> bool {
 }
 
 /// The number without zeros at its end that say nothing.
-fn decimal(said: &[u8]) -> Option<&[u8]> {
+pub(super) fn decimal(said: &[u8]) -> Option<&[u8]> {
     let number = said.strip_prefix(b"-").unwrap_or(said);
     if !number.first()?.is_ascii_digit() || !number.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.') {
         return None;

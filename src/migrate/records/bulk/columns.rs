@@ -188,15 +188,17 @@ impl Columns {
         for written in block.iter() {
             block.cells(written, &mut cells)?;
             let key = key(block, cells[0])?;
+            if plain {
+                records.push((key, self.digest_as_it_is(block, &cells, &mut texts)?));
+                continue;
+            }
             if !self.row(block, &ready, &cells, &mut row)? {
                 left_out.push(key);
                 continue;
             }
             records.push((key, self.digest(&row, &mut texts)));
-            if !plain {
-                self.push(&cells, &row, &mut bytes)?;
-                ends.push(u32::try_from(bytes.len()).map_err(|_| "a block of more than 4 GiB")?);
-            }
+            self.push(&cells, &row, &mut bytes)?;
+            ends.push(u32::try_from(bytes.len()).map_err(|_| "a block of more than 4 GiB")?);
         }
         let block = if plain {
             Block { columns: Arc::clone(&self.target), ..block.clone() }
@@ -254,6 +256,20 @@ impl Columns {
         texts.digest(&self.names)
     }
 
+    /// The digest of a row that nobody changes.
+    fn digest_as_it_is(&self, block: &Block, cells: &[BlockCell<'_>], texts: &mut Texts) -> Result<Digest, String> {
+        texts.clear();
+        for at in &self.by_name {
+            let (cell, field) = (cells[*at], &self.target[*at]);
+            let mut told = self.told[*at].iter();
+            if !told.any(|kind| texts.told(|text| tell(block, kind, cell, text))) {
+                let value = self.kinds.take_one(&field.name, block.value(*at, cell)?)?;
+                self.kinds.push_taken(&field.name, &value, texts);
+            }
+        }
+        Ok(texts.digest(&self.names))
+    }
+
     fn push(&self, cells: &[BlockCell<'_>], row: &Row, lines: &mut Vec<u8>) -> Result<(), String> {
         let store = self.new.blocks().ok_or(NO_BLOCKS)?;
         for (n, ((field, way), part)) in self.target.iter().zip(&self.ways).zip(&row.parts).enumerate() {
@@ -286,16 +302,13 @@ impl Columns {
         let places: Vec<usize> = self.by_name.iter().map(place).collect::<Option<_>>().ok_or("a column is gone")?;
         let mut out = Vec::with_capacity(block.rows());
         let mut cells = Vec::with_capacity(block.columns.len());
-        let (mut texts, mut text) = (Texts::default(), Vec::new());
+        let mut texts = Texts::default();
         for written in block.iter() {
             block.cells(written, &mut cells)?;
             texts.clear();
             for place in &places {
                 let field = &block.columns[*place];
-                text.clear();
-                if tell(block, &field.kind, cells[*place], &mut text) {
-                    texts.push(Some(&text));
-                } else {
+                if !texts.told(|text| tell(block, &field.kind, cells[*place], text)) {
                     self.kinds.push(&field.name, &block.value(*place, cells[*place])?, &mut texts);
                 }
             }
