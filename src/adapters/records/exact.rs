@@ -88,7 +88,8 @@ fn float(text: &str) -> Option<f64> {
     // Whoever writes a binary number writes its shortest text, as a rule in just this form.
     let survives = (digits <= SAFE_DIGITS && !exponent)
         || float.is_finite() && {
-            let shortest = format!("{float:?}");
+            // Of two shortest ones they take the one that ends evenly, which the formatter of the language does not.
+            let shortest = Value::Float(float).to_text();
             shortest == text || Decimal::parse(text).is_some_and(|said| Decimal::parse(&shortest) == Some(said))
         };
     survives.then_some(float)
@@ -140,6 +141,8 @@ mod tests {
             ("1e400", Decimal::parse("1e400").map(Value::Decimal).unwrap()),
             ("1.7976931348623157e308", Value::Float(f64::MAX)),
             ("0.30000000000000004", Value::Float(0.1 + 0.2)),
+            ("117909971183574.12", Value::Float(117_909_971_183_574.125)),
+            ("117909971183574.13", decimal("117909971183574.13")),
         ] {
             assert_eq!(value(text).unwrap(), wanted, "{text}");
         }

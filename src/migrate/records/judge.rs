@@ -14,7 +14,7 @@ use crate::{
     model::{ItemState, Key, Record},
     ports::ItemRow,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 /// How one record stands after two looks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,9 +70,10 @@ pub(super) async fn page(lane: &Lane<'_>, live: bool, records: Vec<Record>) -> R
     let again_new = lane.fetch(&lane.new, &doubtful).await?;
     let again = wanted(lane, &again_old, &items).await?;
     let mut again: BTreeMap<&String, Mapped> = again_old.keys().zip(again).collect();
+    let doubtful: HashSet<&str> = doubtful.iter().map(|key| key.0.as_str()).collect();
     for (key, record) in page {
         let item = items.remove(&key);
-        let judged = if doubtful.iter().any(|doubt| doubt.0 == key) {
+        let judged = if doubtful.contains(key.as_str()) {
             let (Some(now), Some(mapped)) = (again_old.get(&key), again.remove(&key)) else {
                 out.moving += 1;
                 continue;

@@ -156,13 +156,15 @@ fn float(value: Value, bits: u8) -> Taken {
 }
 
 /// Whether the number that was said is the one that is kept: to the last digit where it is whole, by its shortest text
-/// where it is not.
+/// where it is not. There can be two of these, as near on one side as on the other, and writers differ in which one they take.
 fn is_kept(said: &Decimal, kept: f64, bits: u8) -> bool {
     #[expect(clippy::cast_possible_truncation, reason = "it is one")]
     let short = kept as f32;
     let same = |text: String| Decimal::parse(&text).as_ref() == Some(said);
     let whole = kept.fract() == 0.0 && same(format!("{kept:.0}"));
-    whole || same(kept.to_string()) || bits <= 32 && same(short.to_string())
+    let long = || same(Value::Float(kept).to_text()) || same(kept.to_string());
+    let short = || serde_json::to_string(&short).is_ok_and(same) || same(short.to_string());
+    whole || long() || bits <= 32 && short()
 }
 
 fn decimal(value: Value, digits: Option<u16>, scale: Option<u16>) -> Taken {

@@ -64,7 +64,7 @@ pub(super) fn cell(column: &Column, value: &Value) -> Result<Cell, String> {
             (Ok(whole), _) => Cell::Int(whole),
             // Fifteen digits come back out of every binary number.
             (_, Ok(real)) if number.as_str().len() <= 16 => Cell::Real(real),
-            (_, Ok(real)) if Decimal::parse(&format!("{real:e}")).as_ref() == Some(number) => Cell::Real(real),
+            (_, Ok(real)) if Decimal::parse(&Value::Float(real).to_text()).as_ref() == Some(number) => Cell::Real(real),
             _ => return otherwise(number.as_str()),
         },
         Value::Json(serde_json::Value::Number(number)) if numbers() => match (number.as_i64(), number.as_f64()) {
@@ -124,7 +124,7 @@ pub(super) fn read(kind: &Kind, cell: Cell) -> Result<Value, String> {
             Value::Text(if number > 0.0 { "Infinity" } else { "-Infinity" }.into())
         }
         (Kind::Json, Cell::Real(number)) => Value::Json(number.into()),
-        (Kind::Decimal { .. }, Cell::Real(number)) => decimal(&format!("{number:e}")),
+        (Kind::Decimal { .. }, Cell::Real(number)) => decimal(&Value::Float(number).to_text()),
         (_, Cell::Real(number)) => Value::Float(number),
         (Kind::Json, Cell::Text(text)) => match document::parse(&text) {
             Ok(json) => Value::Json(json),

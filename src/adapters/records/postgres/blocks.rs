@@ -217,14 +217,12 @@ impl PostgresStore {
                 Ok(Inserted::All)
             }
             Ok(count) => {
-                session.run(doing, "ROLLBACK TO SAVEPOINT attempt").await?;
-                session.end(doing).await?;
+                session.undo(doing).await?;
                 Ok(Inserted::None(format!("{count} of {} rows went in: a trigger keeps some out", block.rows())))
             }
             Err(error) => {
                 let why = rejection(doing, error)?;
-                session.run(doing, "ROLLBACK TO SAVEPOINT attempt").await?;
-                session.end(doing).await?;
+                session.undo(doing).await?;
                 Ok(Inserted::None(why))
             }
         }

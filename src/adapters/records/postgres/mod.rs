@@ -47,7 +47,7 @@ const OPEN: &str = "SELECT to_char(min(xact_start), 'YYYY-MM-DD\"T\"HH24:MI:SS.U
     FROM pg_stat_activity \
     WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'";
 /// Pages of 8 KiB that are looked at to find even parts.
-const SAMPLE: i64 = 2000;
+const SAMPLE: i64 = 500;
 
 /// A `PostgreSQL` database.
 pub struct PostgresStore {
@@ -362,6 +362,7 @@ impl RecordStore for PostgresStore {
         }
         self.call(&doing, set, async {
             let mut session = self.sessions.begin(&doing, true).await?;
+            session.run(&doing, "SAVEPOINT attempt").await?;
             let table = self.table(&doing, &mut session, set).await?;
             table.key(&doing, &set.key)?;
             table.takes(&doing, records)?;

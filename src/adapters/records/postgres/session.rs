@@ -41,7 +41,7 @@ impl Sessions {
         Ok(Self { options: postgres::options(doing, url)?, kept: Kept::new(timeout) })
     }
 
-    /// Begins a transaction that reads, or one that writes with a savepoint `attempt`.
+    /// Begins a transaction that reads, or one that writes.
     pub(super) async fn begin(&self, doing: &str, writes: bool) -> Result<Session<'_>> {
         let room = self.kept.room(doing).await?;
         while let Some(mut connection) = self.kept.take() {
@@ -58,10 +58,9 @@ impl Sessions {
     async fn open(&self, connection: &mut PgConnection, writes: bool) -> Result<Option<Timestamp>, sqlx::Error> {
         let mode = if writes { "" } else { " READ ONLY" };
         let lock = LONGEST_LOCK.min(self.kept.timeout() / 2);
-        let savepoint = if writes { "; SAVEPOINT attempt" } else { "" };
         let begin = format!(
             "BEGIN ISOLATION LEVEL READ COMMITTED{mode}; SET LOCAL statement_timeout = {}; SET LOCAL lock_timeout = {}; \
-             {TEXTS}{savepoint}; SELECT to_char(clock_timestamp(), 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')",
+             {TEXTS}; SELECT to_char(clock_timestamp(), 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')",
             self.kept.timeout().as_millis().max(1),
             lock.as_millis().max(1),
         );
@@ -75,6 +74,13 @@ impl Session<'_> {
     /// Ends the transaction and keeps the connection. After an error nobody knows whether it was committed.
     pub(super) async fn end(mut self, doing: &str) -> Result<()> {
         self.run(doing, "COMMIT").await?;
+        self.sessions.kept.keep(self.connection);
+        Ok(())
+    }
+
+    /// Ends the transaction as if it had not been, and keeps the connection.
+    pub(super) async fn undo(mut self, doing: &str) -> Result<()> {
+        self.run(doing, "ROLLBACK").await?;
         self.sessions.kept.keep(self.connection);
         Ok(())
     }
