@@ -141,7 +141,7 @@ mod tests {
             ("1e400", Decimal::parse("1e400").map(Value::Decimal).unwrap()),
             ("1.7976931348623157e308", Value::Float(f64::MAX)),
             ("0.30000000000000004", Value::Float(0.1 + 0.2)),
-            ("117909971183574.12", Value::Float(117_909_971_183_574.125)),
+            ("117909971183574.12", Value::Float(117_909_971_183_574.12)),
             ("117909971183574.13", decimal("117909971183574.13")),
         ] {
             assert_eq!(value(text).unwrap(), wanted, "{text}");

@@ -97,9 +97,10 @@ async fn copy_all(lane: &Lane<'_>, reach: Reach) -> Result<StepDone> {
     let mover = Mover::new(lane, rows.last().map_or(0, |row| row.number).max(parts.count()));
     passes::redo(&mover, &[ItemState::Failed]).await?;
     main_pass(&mover, &parts).await?;
-    passes::catch_up(&mover, reach).await?;
+    // Side by side: a large table takes long to count.
+    let ((), counted) = futures::try_join!(passes::catch_up(&mover, reach), lane.count(&lane.old))?;
     passes::redo(&mover, &[ItemState::Pending]).await?;
-    passes::drop_gone(&mover).await?;
+    passes::drop_gone(&mover, counted).await?;
     passes::tidy(&mover).await?;
     lane.take_stock().await?;
     mover.within_limits()?;

@@ -243,14 +243,16 @@ async fn reread(mover: &Mover<'_>, row: &BatchRow, keyless: &[ItemRow]) -> Resul
 }
 
 /// Takes records back that were deleted in the source after they were copied. Only looks when the counts say that there
-/// are any: then every item is asked for.
-pub(crate) async fn drop_gone(mover: &Mover<'_>) -> Result<()> {
+/// are any: then every item is asked for. `counted`: what the source held at some time after the main pass; it is counted
+/// again if there are more items than that.
+pub(super) async fn drop_gone(mover: &Mover<'_>, counted: u64) -> Result<()> {
     let lane = mover.lane;
     lane.take_stock().await?;
     let tally = lane.meter.tally();
-    let count = lane.count(&lane.old).await?;
+    let there = tally.items() - gone_before(lane, tally.skipped).await?;
+    let count = if there <= counted { counted } else { lane.count(&lane.old).await? };
     lane.meter.set_total(Some(count));
-    if tally.items() - gone_before(lane, tally.skipped).await? <= count {
+    if there <= count {
         return Ok(());
     }
     let states =
